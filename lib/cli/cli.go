@@ -1,0 +1,217 @@
+// Package cli is what all programs share on the outside: flags, help, messages, signals, progress and exit statuses.
+// It alone touches os.Args, the environment, signals and os.Exit.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"hpcbert/lib/fault"
+
+	"github.com/jessevdk/go-flags"
+)
+
+// Version is set by the build.
+var Version = "devel"
+
+// Program describes a program to its user.
+type Program struct {
+	Name     string // "segment"
+	Args     string // what follows the options, "[FILE...]"
+	Summary  string // one line
+	Help     string // paragraphs on what is read, written, and what surprises
+	Examples string // commands that work as pasted, two blanks before each
+}
+
+// Common holds the options of every program; embed it in a program's options.
+type Common struct {
+	Threads int  `short:"j" long:"threads" value-name:"N" description:"threads to use (default: OMP_NUM_THREADS, else the cores this process may run on)"`
+	Quiet   bool `short:"q" long:"quiet" description:"print warnings and errors only"`
+	Verbose bool `short:"v" long:"verbose" description:"print more"`
+	LogJSON bool `long:"log-json" description:"messages as JSON lines"`
+	Version bool `long:"version" description:"print the version and exit"`
+	Man     bool `long:"man" description:"print the man page in roff and exit"`
+}
+
+func (c *Common) common() *Common { return c }
+
+type options interface{ common() *Common }
+
+// Env is a program's world: its streams, messages and signals.
+type Env struct {
+	Name   string
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+	Getenv func(string) string
+
+	threads int
+	quiet   bool
+	verbose bool
+	json    bool
+	silent  bool // not rank 0: errors only
+	start   time.Time
+	mu      sync.Mutex
+	signals chan os.Signal // nil in tests
+	stop    chan os.Signal // set by CatchStop
+	report  []func()       // what SIGUSR1 asks for
+}
+
+// Main runs a program and exits with its status.
+func Main(p Program, o options, run func(context.Context, *Env, []string) error) {
+	env := &Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, signals: make(chan os.Signal, 8)}
+	os.Exit(Run(p, o, run, os.Args[1:], env))
+}
+
+// Run is Main without the process: tests call it with streams of their own. It returns the exit status.
+func Run(p Program, o options, run func(context.Context, *Env, []string) error, args []string, env *Env) int {
+	env.Name, env.start = p.Name, time.Now()
+	if env.Getenv == nil {
+		env.Getenv = func(string) string { return "" }
+	}
+	parser := flags.NewNamedParser(p.Name, flags.HelpFlag|flags.PassDoubleDash)
+	parser.ShortDescription, parser.LongDescription = p.Summary, p.Summary+"\n\n"+p.Help
+	parser.Usage = strings.TrimSpace("[OPTION...] " + p.Args)
+	if _, err := parser.AddGroup("Options", "", o); err != nil {
+		panic(err) // a mistake in the program's option tags
+	}
+	rest, err := parser.ParseArgs(foldUnderscores(args))
+	c := o.common()
+	env.quiet, env.verbose, env.json, env.threads = c.Quiet, c.Verbose, c.LogJSON, c.Threads
+	var flagError *flags.Error
+	switch {
+	case errors.As(err, &flagError) && flagError.Type == flags.ErrHelp:
+		fmt.Fprint(env.Stdout, flagError.Message)
+		if p.Examples != "" {
+			fmt.Fprintf(env.Stdout, "\nExamples:\n%s\n", strings.Trim(p.Examples, "\n"))
+		}
+		return 0
+	case c.Version:
+		fmt.Fprintf(env.Stdout, "%s (hpcbert) %s\n", p.Name, version())
+		return 0
+	case c.Man:
+		parser.WriteManPage(env.Stdout)
+		return 0
+	case err != nil:
+		return env.fail(fault.WithHint(fault.Usagef("%s", strings.TrimSpace(err.Error())), "%s --help lists the options", p.Name))
+	case c.Threads < 0:
+		return env.fail(fault.Usagef("option -j: %d threads", c.Threads))
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	if env.signals != nil {
+		signal.Notify(env.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
+		go env.watchSignals(cancel)
+	}
+	err = run(ctx, env, rest)
+	var caught caughtSignal
+	if errors.As(context.Cause(ctx), &caught) && err != nil {
+		env.message("error", "stopped by %v", os.Signal(caught.Signal))
+		return 128 + int(caught.Signal)
+	}
+	return env.fail(err)
+}
+
+// foldUnderscores makes --max_steps and --max-steps the same option.
+func foldUnderscores(args []string) []string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		if a == "--" {
+			copy(out[i:], args[i:])
+			break
+		}
+		if strings.HasPrefix(a, "--") {
+			name, value, given := strings.Cut(a, "=")
+			a = strings.ReplaceAll(name, "_", "-")
+			if given {
+				a += "=" + value
+			}
+		}
+		out[i] = a
+	}
+	return out
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && Version == "devel" {
+		return Version + " " + info.GoVersion
+	}
+	return Version
+}
+
+// fail prints err and returns the exit status it means.
+func (e *Env) fail(err error) int {
+	if err == nil {
+		return 0
+	}
+	kind := "error"
+	if fault.KindOf(err) == fault.Stopped {
+		kind = "info"
+	}
+	e.message(kind, "%v", err)
+	if hint := fault.HintOf(err); hint != "" {
+		e.message("hint", "%s", hint)
+	}
+	return Status(err)
+}
+
+// Status is the exit status that err means.
+func Status(err error) int {
+	if err == nil {
+		return 0
+	}
+	return map[fault.Kind]int{fault.Failed: 1, fault.Usage: 2, fault.Answer: 3, fault.Stopped: 0}[fault.KindOf(err)]
+}
+
+type caughtSignal struct{ syscall.Signal }
+
+func (c caughtSignal) Error() string { return c.Signal.String() }
+
+func (e *Env) watchSignals(cancel context.CancelCauseFunc) {
+	for s := range e.signals {
+		e.mu.Lock()
+		report, stop := e.report, e.stop
+		e.mu.Unlock()
+		switch {
+		case s == syscall.SIGUSR1:
+			for _, f := range report {
+				f()
+			}
+		case stop != nil:
+			select {
+			case stop <- s:
+			default:
+			}
+		default:
+			cancel(caughtSignal{s.(syscall.Signal)})
+		}
+	}
+}
+
+// CatchStop makes SIGTERM, SIGINT and SIGUSR2 requests to save and stop, delivered on the channel, instead of an end.
+func (e *Env) CatchStop() <-chan os.Signal {
+	stop := make(chan os.Signal, 4)
+	e.mu.Lock()
+	e.stop = stop
+	e.mu.Unlock()
+	if e.signals != nil {
+		signal.Notify(e.signals, syscall.SIGUSR2)
+	}
+	return stop
+}
+
+// onReport has f called at every SIGUSR1.
+func (e *Env) onReport(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.report = append(e.report, f)
+}

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Cores returns how many cores this process may run on, after what a launcher bound it to.
+func Cores() int {
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(0, &set) != nil || set.Count() == 0 {
+		return 1
+	}
+	return set.Count()
+}
+
+// LocalRanks returns how many ranks of the job share this node, by the launcher's variables; 1 without a launcher.
+func (e *Env) LocalRanks() int {
+	for _, name := range []string{"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"} {
+		if n, err := strconv.Atoi(e.Getenv(name)); err == nil && n > 0 {
+			return n
+		}
+	}
+	return 1
+}
+
+// Threads returns the threads to use: -j, else OMP_NUM_THREADS, else the cores bound to this process, shared with the other ranks of
+// the node where they see the same cores.
+func (e *Env) Threads() int {
+	if e.threads > 0 {
+		return e.threads
+	}
+	if n, err := strconv.Atoi(e.Getenv("OMP_NUM_THREADS")); err == nil && n > 0 {
+		return n
+	}
+	cores := Cores()
+	if ranks := e.LocalRanks(); ranks > 1 && cores >= OnlineCores() {
+		cores /= ranks
+	}
+	return max(cores, 1)
+}
+
+// OnlineCores returns the cores of the node.
+func OnlineCores() int {
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(1, &set) != nil || set.Count() == 0 { // process 1 is not bound
+		return Cores()
+	}
+	return set.Count()
+}
+
+// Launched tells whether an MPI launcher started this process.
+func (e *Env) Launched() bool {
+	for _, name := range []string{"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"} {
+		if e.Getenv(name) != "" {
+			return true
+		}
+	}
+	return false
+}

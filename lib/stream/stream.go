@@ -1,0 +1,330 @@
+// Package stream opens and creates the files that programs read and write: "-" is standard input or output, compression is
+// recognised by its magic bytes and chosen by the suffix of the output, and an output appears whole or not at all.
+package stream
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hpcbert/lib/fault"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+const bufferSize = 1 << 18
+
+// Reader is an open input, decompressed. Its errors name the file.
+type Reader struct {
+	Name  string // as the user wrote it; "standard input" for "-"
+	Bytes int64  // compressed bytes consumed so far
+
+	ctx   context.Context
+	file  *os.File // nil for standard input
+	body  io.Reader
+	close func()
+}
+
+// Open opens name for reading; "" and "-" mean stdin. Input that starts with the magic bytes of gzip, bzip2 or zstd is decompressed,
+// concatenated members as one stream. Reads end with the context's error once ctx is done, also while stdin blocks.
+func Open(ctx context.Context, name string, stdin io.Reader) (*Reader, error) {
+	r := &Reader{Name: name, ctx: ctx, close: func() {}}
+	var raw io.Reader
+	if name == "" || name == "-" {
+		r.Name = "standard input"
+		raw = newAsyncReader(ctx, stdin)
+	} else {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			f.Close()
+			return nil, fmt.Errorf("read %s: is a directory", name)
+		}
+		r.file, raw = f, f
+	}
+	buffered := bufio.NewReaderSize(&counter{r: raw, n: &r.Bytes}, bufferSize)
+	if err := r.decompress(buffered); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("read %s: %w", r.Name, err)
+	}
+	return r, nil
+}
+
+func (r *Reader) decompress(in *bufio.Reader) error {
+	magic, err := in.Peek(4)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			return truncated(err)
+		}
+		r.body = z
+	case bytes.HasPrefix(magic, []byte("BZh")):
+		r.body = bzip2.NewReader(in)
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(in)
+		if err != nil {
+			return truncated(err)
+		}
+		r.body, r.close = z, z.Close
+	default:
+		r.body = in
+	}
+	return nil
+}
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := r.body.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("read %s: %w", r.Name, truncated(err))
+	}
+	return n, err
+}
+
+// Close releases the input.
+func (r *Reader) Close() error {
+	r.close()
+	if r.file != nil {
+		return r.file.Close()
+	}
+	return nil
+}
+
+// Size returns the size of the (compressed) input in bytes, 0 when unknown.
+func (r *Reader) Size() int64 {
+	if r.file != nil {
+		if info, err := r.file.Stat(); err == nil && info.Mode().IsRegular() {
+			return info.Size()
+		}
+	}
+	return 0
+}
+
+func truncated(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return fault.WithHint(io.ErrUnexpectedEOF, "the compressed input is cut off: fetch or write it again")
+	}
+	return err
+}
+
+type counter struct {
+	r io.Reader
+	n *int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	*c.n += int64(n)
+	return n, err
+}
+
+// asyncReader lets a blocked read of a pipe or terminal end with the context.
+type asyncReader struct {
+	ctx    context.Context
+	blocks chan block
+	rest   []byte
+	err    error
+}
+
+type block struct {
+	data []byte
+	err  error
+}
+
+func newAsyncReader(ctx context.Context, r io.Reader) *asyncReader {
+	a := &asyncReader{ctx: ctx, blocks: make(chan block, 2)}
+	go func() { // ends with the input, or with the process while the input blocks for ever
+		for {
+			p := make([]byte, bufferSize)
+			n, err := r.Read(p)
+			select {
+			case a.blocks <- block{p[:n], err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return a
+}
+
+func (a *asyncReader) Read(p []byte) (int, error) {
+	for len(a.rest) == 0 {
+		if a.err != nil {
+			return 0, a.err
+		}
+		select {
+		case b := <-a.blocks:
+			a.rest, a.err = b.data, b.err
+		case <-a.ctx.Done():
+			return 0, a.ctx.Err()
+		}
+	}
+	n := copy(p, a.rest)
+	a.rest = a.rest[n:]
+	return n, nil
+}
+
+// Writer is an output that appears under its name only when Commit succeeds.
+type Writer struct {
+	Name string
+
+	buf  *bufio.Writer
+	pack io.WriteCloser // nil when not compressed
+	file *os.File       // nil for standard output
+	done bool
+}
+
+// Create prepares the output name; "" and "-" mean stdout. A name that ends in .gz or .zst is compressed.
+// Data goes to a hidden temporary beside the file. Callers defer Close and end with Commit.
+func Create(name string, stdout io.Writer) (*Writer, error) {
+	w := &Writer{Name: name}
+	if name == "" || name == "-" {
+		w.Name = "standard output"
+		w.buf = bufio.NewWriterSize(stdout, bufferSize)
+		return w, nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", name, err)
+	}
+	w.file = f
+	switch {
+	case strings.HasSuffix(name, ".gz"):
+		w.pack = gzip.NewWriter(f)
+	case strings.HasSuffix(name, ".zst"):
+		if w.pack, err = zstd.NewWriter(f); err != nil {
+			w.Close()
+			return nil, err
+		}
+	}
+	if w.pack != nil {
+		w.buf = bufio.NewWriterSize(w.pack, bufferSize)
+	} else {
+		w.buf = bufio.NewWriterSize(f, bufferSize)
+	}
+	return w, nil
+}
+
+// Write implements io.Writer.
+func (w *Writer) Write(p []byte) (int, error) {
+	n, err := w.buf.Write(p)
+	return n, w.wrap(err)
+}
+
+// WriteString writes s.
+func (w *Writer) WriteString(s string) (int, error) {
+	n, err := w.buf.WriteString(s)
+	return n, w.wrap(err)
+}
+
+func (w *Writer) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("write %s: %w", w.Name, err)
+}
+
+// Commit flushes, syncs, closes and renames: afterwards the file is there, whole.
+func (w *Writer) Commit() error {
+	err := w.buf.Flush()
+	if w.pack != nil && err == nil {
+		err = w.pack.Close()
+	}
+	if w.file == nil {
+		w.done = true
+		return w.wrap(err)
+	}
+	if err == nil {
+		err = finish(w.file, w.Name)
+	}
+	if err != nil {
+		w.Close()
+		return w.wrap(err)
+	}
+	w.done = true
+	return nil
+}
+
+// finish makes the temporary f durable and gives it its name.
+func finish(f *os.File, name string) error {
+	if err := f.Chmod(0o666 &^ umask()); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(name))
+}
+
+// Close drops the output unless it was committed.
+func (w *Writer) Close() error {
+	if w.done || w.file == nil {
+		return nil
+	}
+	w.done = true
+	w.file.Close()
+	return os.Remove(w.file.Name())
+}
+
+// WriteFile writes data to name, whole or not at all.
+func WriteFile(name string, data []byte) error {
+	w, err := Create(name, nil)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	return w.Commit()
+}
+
+// SyncDir makes renames in dir durable.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// CheckDistinct refuses an output that is one of the inputs, by inode.
+func CheckDistinct(output string, inputs ...string) error {
+	out, err := os.Stat(output)
+	if err != nil || !out.Mode().IsRegular() {
+		return nil
+	}
+	for _, in := range inputs {
+		if info, err := os.Stat(in); err == nil && os.SameFile(out, info) {
+			return fault.Usagef("output %q is also an input", output)
+		}
+	}
+	return nil
+}
