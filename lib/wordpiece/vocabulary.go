@@ -1,0 +1,90 @@
+// Package wordpiece turns text into the ids of BERT's vocabulary: the basic step (cleaning, lower-casing, accents, punctuation)
+// and the greedy longest match of word pieces, as BERT's first published tokenizer does them.
+package wordpiece
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"hpcbert/lib/fault"
+)
+
+// Vocabulary is the list of pieces in id order. It does not change once loaded.
+type Vocabulary struct {
+	Name   string   // the file it was read from
+	Tokens []string // by id
+	SHA256 string   // of the file's bytes, in hex
+
+	Unk, Cls, Sep, Mask int32
+
+	ids map[string]int32
+}
+
+// Load reads a vocabulary file: one piece a line, the id is the line number from 0. Lines may end in CR LF. Errors name the file
+// and the line.
+func Load(r io.Reader, name string) (*Vocabulary, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read vocabulary %s: %w", name, err)
+	}
+	sum := sha256.Sum256(data)
+	v := &Vocabulary{Name: name, SHA256: hex.EncodeToString(sum[:]), ids: map[string]int32{}}
+	text := strings.TrimSuffix(string(bytes.TrimPrefix(data, []byte("\ufeff"))), "\n")
+	if text == "" {
+		return nil, v.fault("no word pieces")
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if err := v.add(line); err != nil {
+			return nil, err
+		}
+	}
+	for i, token := range []string{"[UNK]", "[CLS]", "[SEP]", "[MASK]"} {
+		id := v.ID(token)
+		if id < 0 {
+			return nil, v.fault("no %s", token)
+		}
+		*[]*int32{&v.Unk, &v.Cls, &v.Sep, &v.Mask}[i] = id
+	}
+	return v, nil
+}
+
+func (v *Vocabulary) add(line string) error {
+	number := len(v.Tokens) + 1
+	if !utf8.ValidString(line) {
+		return v.fault("line %d is not UTF-8", number)
+	}
+	token := strings.TrimSpace(line)
+	if token == "" { // a piece that is white space itself can never match, but holds its id
+		token = strings.TrimSuffix(line, "\r")
+	}
+	if token == "" {
+		return v.fault("line %d is empty", number)
+	}
+	if first, twice := v.ids[token]; twice {
+		return v.fault("line %d: %q is already in line %d", number, token, first+1)
+	}
+	v.ids[token] = int32(len(v.Tokens))
+	v.Tokens = append(v.Tokens, token)
+	return nil
+}
+
+func (v *Vocabulary) fault(format string, a ...any) error {
+	err := fmt.Errorf("vocabulary %s: %s", v.Name, fmt.Sprintf(format, a...))
+	return fault.WithHint(err, "a vocabulary is a text file with one word piece a line, among them [PAD] [UNK] [CLS] [SEP] [MASK]")
+}
+
+// ID returns the id of a piece, -1 for one that is not in the vocabulary.
+func (v *Vocabulary) ID(token string) int32 {
+	if id, ok := v.ids[token]; ok {
+		return id
+	}
+	return -1
+}
+
+// Size returns the number of pieces.
+func (v *Vocabulary) Size() int { return len(v.Tokens) }
