@@ -203,9 +203,9 @@ func Create(name string, stdout io.Writer) (*Writer, error) {
 		w.buf = bufio.NewWriterSize(stdout, bufferSize)
 		return w, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
+	f, err := Temporary(name)
 	if err != nil {
-		return nil, fmt.Errorf("create %s: %w", name, err)
+		return nil, err
 	}
 	w.file = f
 	switch {
@@ -255,7 +255,7 @@ func (w *Writer) Commit() error {
 		return w.wrap(err)
 	}
 	if err == nil {
-		err = finish(w.file, w.Name)
+		err = Finish(w.file, w.Name)
 	}
 	if err != nil {
 		w.Close()
@@ -265,8 +265,17 @@ func (w *Writer) Commit() error {
 	return nil
 }
 
-// finish makes the temporary f durable and gives it its name.
-func finish(f *os.File, name string) error {
+// Temporary creates the hidden temporary file that Finish later turns into name, for writers that need a real file of their own.
+func Temporary(name string) (*os.File, error) {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// Finish makes the temporary f durable, closes it and gives it its name.
+func Finish(f *os.File, name string) error {
 	if err := f.Chmod(0o666 &^ umask()); err != nil {
 		return err
 	}
