@@ -1,0 +1,42 @@
+/* cpu.h: what the CPU's operations share: the stream (a pool of threads with scratch) and the tables, one an instruction set. */
+#ifndef HPCBERT_CPU_H
+#define HPCBERT_CPU_H
+
+#include "ops.h"
+
+enum {
+	CACHE_LINE = 64,
+	THREAD_SCRATCH = 16 << 20, /* bytes of scratch of each thread, touched only when used */
+	SHARED_SCRATCH = 64 << 20, /* bytes of scratch that the threads of one operation share */
+};
+
+/* Runs body(arg, item, thread) for item = 0 .. items-1 on the stream's threads. Items are taken in order, by whichever thread is free, so
+ * that a result must not depend on which thread computed it. Returns when all are done. */
+void parallel_for(struct hpcbert_stream *s, long items, void (*body)(void *arg, long item, int thread), void *arg);
+
+/* Scratch of one thread (THREAD_SCRATCH bytes) and of the whole operation (SHARED_SCRATCH bytes), aligned to 64 bytes; contents undefined. */
+void *thread_scratch(struct hpcbert_stream *s, int thread);
+void *shared_scratch(struct hpcbert_stream *s);
+
+/* The tables; one that was not compiled for this architecture is NULL. */
+const struct hpcbert_ops *cpu_ops_avx512(void);
+const struct hpcbert_ops *cpu_ops_avx2(void);
+const struct hpcbert_ops *cpu_ops_neon(void);
+const struct hpcbert_ops *cpu_ops_plain(void);
+
+/* The table of the instruction set named, or of the best one this CPU has when name is ""; NULL with a reason otherwise. */
+const struct hpcbert_ops *cpu_ops(const char *name, const char **reason);
+
+/* The device part of the table, the same for all instruction sets. */
+int cpu_stream_create(struct hpcbert_stream **s, int device, int threads);
+int cpu_stream_destroy(struct hpcbert_stream *s);
+int cpu_alloc(void **p, size_t bytes);
+int cpu_release(void *p, size_t bytes);
+int cpu_upload(void *dst, const void *host, size_t bytes, struct hpcbert_stream *s);
+int cpu_download(void *host, const void *src, size_t bytes, struct hpcbert_stream *s);
+int cpu_copy(void *dst, const void *src, size_t bytes, struct hpcbert_stream *s);
+int cpu_zero(void *dst, size_t bytes, struct hpcbert_stream *s);
+int cpu_synchronize(struct hpcbert_stream *s);
+const char *cpu_error_text(struct hpcbert_stream *s);
+
+#endif

@@ -1,0 +1,146 @@
+/* layernorm.c: layer normalisation. Compiled by isa.inc once for each instruction set. */
+#ifdef ISA
+
+/* Rows of one item of work. Partial sums over the rows of an item are added in item order, so that no result depends on the threads. */
+enum { LAYERNORM_ROWS = 32 };
+
+struct layernorm {
+	float *y, *mean, *rstd;
+	const float *x, *gamma, *beta;
+	int64_t t, h;
+	float epsilon;
+};
+
+/* Mean and 1/sqrt(variance + epsilon) of a row, in two passes over values that are in L1: no cancellation when the mean is large. */
+INLINE void row_statistics(float *mean, float *rstd, const float *x, int64_t h, float epsilon)
+{
+	vf sum = {0};
+	int64_t c = 0;
+	for (; c + VL <= h; c += VL)
+		sum += vload(x + c);
+	float total = vsum(sum);
+	for (; c < h; c++)
+		total += x[c];
+	float mu = total / (float)h;
+	vf squares = {0};
+	for (c = 0; c + VL <= h; c += VL) {
+		vf d = vload(x + c) - vset(mu);
+		squares += d * d;
+	}
+	float variance = vsum(squares);
+	for (; c < h; c++)
+		variance += (x[c] - mu) * (x[c] - mu);
+	*mean = mu;
+	*rstd = 1.f / sqrtf(variance / (float)h + epsilon);
+}
+
+/* y = (x - mean) * rstd * gamma + beta for one row */
+INLINE void normalise_row(float *y, const float *x, float mean, float rstd, const float *gamma, const float *beta, int64_t h)
+{
+	int64_t c = 0;
+	for (; c + VL <= h; c += VL)
+		vstore(y + c, (vload(x + c) - vset(mean)) * vset(rstd) * vload(gamma + c) + vload(beta + c));
+	for (; c < h; c++)
+		y[c] = (x[c] - mean) * rstd * gamma[c] + beta[c];
+}
+
+static void layernorm_rows(void *arg, long item, int thread)
+{
+	const struct layernorm *a = arg;
+	(void)thread;
+	int64_t end = (item + 1) * LAYERNORM_ROWS < a->t ? (item + 1) * LAYERNORM_ROWS : a->t;
+	for (int64_t r = item * LAYERNORM_ROWS; r < end; r++) {
+		const float *x = a->x + r * a->h;
+		row_statistics(&a->mean[r], &a->rstd[r], x, a->h, a->epsilon);
+		normalise_row(a->y + r * a->h, x, a->mean[r], a->rstd[r], a->gamma, a->beta, a->h);
+	}
+}
+
+static long layernorm_items(int64_t t)
+{
+	return (t + LAYERNORM_ROWS - 1) / LAYERNORM_ROWS;
+}
+
+static int layernorm_forward(void *y, float *mean, float *rstd, const void *x, const float *gamma, const float *beta, int64_t t,
+                             int64_t h, float epsilon, int32_t dtype, struct hpcbert_stream *s)
+{
+	if (dtype != HPCBERT_F32)
+		return HPCBERT_UNSUPPORTED;
+	struct layernorm a = {.y = y, .mean = mean, .rstd = rstd, .x = x, .gamma = gamma, .beta = beta, .t = t, .h = h, .epsilon = epsilon};
+	parallel_for(s, layernorm_items(t), layernorm_rows, &a);
+	return HPCBERT_OK;
+}
+
+struct layernorm_gradient {
+	float *dx, *dgamma, *dbeta, *partial;
+	const float *dy, *x, *mean, *rstd, *gamma;
+	int64_t t, h;
+};
+
+/* Gradient of one row, with xhat = (x - mean) * rstd and g = dy * gamma:
+ * dx = rstd * (g - mean(g) - xhat * mean(g * xhat)); dgamma += dy * xhat; dbeta += dy */
+INLINE void layernorm_row_gradient(float *dx, float *dgamma, float *dbeta, const float *dy, const float *x, float mean, float rstd,
+                                   const float *gamma, int64_t h)
+{
+	vf sum = {0}, product = {0};
+	int64_t c = 0;
+	for (; c + VL <= h; c += VL) {
+		vf d = vload(dy + c), xhat = (vload(x + c) - vset(mean)) * vset(rstd), g = d * vload(gamma + c);
+		sum += g;
+		product += g * xhat;
+		vstore(dgamma + c, vload(dgamma + c) + d * xhat);
+		vstore(dbeta + c, vload(dbeta + c) + d);
+	}
+	float sum_g = vsum(sum), sum_gx = vsum(product);
+	for (int64_t i = c; i < h; i++) {
+		float xhat = (x[i] - mean) * rstd;
+		sum_g += dy[i] * gamma[i];
+		sum_gx += dy[i] * gamma[i] * xhat;
+		dgamma[i] += dy[i] * xhat;
+		dbeta[i] += dy[i];
+	}
+	float mean_g = sum_g / (float)h, mean_gx = sum_gx / (float)h;
+	for (c = 0; c + VL <= h; c += VL) {
+		vf xhat = (vload(x + c) - vset(mean)) * vset(rstd);
+		vstore(dx + c, vset(rstd) * (vload(dy + c) * vload(gamma + c) - vset(mean_g) - xhat * vset(mean_gx)));
+	}
+	for (; c < h; c++)
+		dx[c] = rstd * (dy[c] * gamma[c] - mean_g - (x[c] - mean) * rstd * mean_gx);
+}
+
+static void layernorm_gradient_rows(void *arg, long item, int thread)
+{
+	const struct layernorm_gradient *a = arg;
+	(void)thread;
+	float *dgamma = a->partial + item * 2 * a->h, *dbeta = dgamma + a->h;
+	memset(dgamma, 0, (size_t)(2 * a->h) * sizeof *dgamma);
+	int64_t end = (item + 1) * LAYERNORM_ROWS < a->t ? (item + 1) * LAYERNORM_ROWS : a->t;
+	for (int64_t r = item * LAYERNORM_ROWS; r < end; r++)
+		layernorm_row_gradient(a->dx + r * a->h, dgamma, dbeta, a->dy + r * a->h, a->x + r * a->h, a->mean[r], a->rstd[r], a->gamma, a->h);
+}
+
+/* Adds the items' partial sums [items, 2, H] to dgamma and dbeta, in item order. */
+static void add_partial_sums(float *dgamma, float *dbeta, const float *partial, long items, int64_t h)
+{
+	for (long i = 0; i < items; i++)
+		for (int64_t c = 0; c < h; c++) {
+			dgamma[c] += partial[(2 * i) * h + c];
+			dbeta[c] += partial[(2 * i + 1) * h + c];
+		}
+}
+
+static int layernorm_backward(void *dx, float *dgamma, float *dbeta, const void *dy, const void *x, const float *mean, const float *rstd,
+                              const float *gamma, int64_t t, int64_t h, int32_t dtype, struct hpcbert_stream *s)
+{
+	if (dtype != HPCBERT_F32)
+		return HPCBERT_UNSUPPORTED;
+	long items = layernorm_items(t);
+	if ((size_t)(items * 2 * h) * sizeof(float) > SHARED_SCRATCH)
+		return HPCBERT_NO_MEMORY;
+	struct layernorm_gradient a = {.dx = dx, .partial = shared_scratch(s), .dy = dy, .x = x, .mean = mean, .rstd = rstd, .gamma = gamma, .t = t, .h = h};
+	parallel_for(s, items, layernorm_gradient_rows, &a);
+	add_partial_sums(dgamma, dbeta, a.partial, items, h);
+	return HPCBERT_OK;
+}
+
+#endif

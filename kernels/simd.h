@@ -1,0 +1,137 @@
+/* simd.h: the vectors that the CPU's operations are written in. VL, the number of float32 lanes, is set by the isa_*.c file. */
+#ifndef HPCBERT_SIMD_H
+#define HPCBERT_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+typedef float vf __attribute__((vector_size(VL * 4)));
+typedef int32_t vi __attribute__((vector_size(VL * 4)));
+typedef uint32_t vu __attribute__((vector_size(VL * 4)));
+typedef float vf_unaligned __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+
+/* The same value in every lane. Written as a difference because that compiles to one broadcast from memory. */
+INLINE vf vset(float x)
+{
+	return x - (vf){0};
+}
+
+INLINE vf vload(const float *p)
+{
+	return *(const vf_unaligned *)p;
+}
+
+INLINE void vstore(float *p, vf v)
+{
+	*(vf_unaligned *)p = v;
+}
+
+/* The first n < VL lanes; the others are 0, and are not touched in memory. */
+INLINE vf vload_first(const float *p, long n)
+{
+	float lanes[VL] = {0};
+	memcpy(lanes, p, (size_t)n * sizeof *p);
+	return vload(lanes);
+}
+
+INLINE void vstore_first(float *p, vf v, long n)
+{
+	float lanes[VL];
+	vstore(lanes, v);
+	memcpy(p, lanes, (size_t)n * sizeof *p);
+}
+
+/* Lanes of a where the mask (all ones or all zeros) is set, else of b. */
+INLINE vf vselect(vi mask, vf a, vf b)
+{
+	return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
+
+INLINE vf vmax(vf a, vf b)
+{
+	return vselect(a > b, a, b);
+}
+
+INLINE vf vmin(vf a, vf b)
+{
+	return vselect(a < b, a, b);
+}
+
+/* Sum and maximum over the lanes, in an order that depends on VL alone. */
+INLINE float vsum(vf v)
+{
+	float lanes[VL];
+	vstore(lanes, v);
+	for (int n = VL / 2; n > 0; n /= 2)
+		for (int i = 0; i < n; i++)
+			lanes[i] += lanes[i + n];
+	return lanes[0];
+}
+
+INLINE float vmax_lane(vf v)
+{
+	float lanes[VL];
+	vstore(lanes, v);
+	for (int n = VL / 2; n > 0; n /= 2)
+		for (int i = 0; i < n; i++)
+			lanes[i] = lanes[i] > lanes[i + n] ? lanes[i] : lanes[i + n];
+	return lanes[0];
+}
+
+/* exp(x), relative error about 1e-7; 0 below -87.3, finite above 88. NaN stays NaN. */
+INLINE vf vexp(vf x)
+{
+	vf clipped = vmin(vmax(x, vset(-87.3f)), vset(88.3f));
+	vf n = (clipped * 1.44269504f + 12582912.f) - 12582912.f; /* round to the nearest integer */
+	vf r = clipped - n * 0.693359375f;
+	r = r - n * -2.12194440e-4f;
+	vf p = vset(1.9875691500e-4f);
+	p = p * r + 1.3981999507e-3f;
+	p = p * r + 8.3334519073e-3f;
+	p = p * r + 4.1665795894e-2f;
+	p = p * r + 1.6666665459e-1f;
+	p = p * r + 5.0000001201e-1f;
+	p = r * r * p + (r + 1.f);
+	vi power = (__builtin_convertvector(n, vi) + 127) << 23;
+	vf y = p * (vf)power;
+	y = vselect(x < vset(-87.3f), vset(0), y);
+	return vselect(x == x, y, x);
+}
+
+/* erf(x) by a rational minimax form on [-4, 4]; absolute error below 3e-7 */
+INLINE vf verf(vf x)
+{
+	vf c = vmin(vmax(x, vset(-4.f)), vset(4.f));
+	vf t = c * c;
+	vf p = vset(-2.72614225801306e-10f);
+	p = p * t + 2.77068142495902e-08f;
+	p = p * t + -2.10102402082508e-06f;
+	p = p * t + -5.69250639462346e-05f;
+	p = p * t + -7.34990630326855e-04f;
+	p = p * t + -2.95459980854025e-03f;
+	p = p * t + -1.60960333262415e-02f;
+	vf q = vset(-1.45660718464996e-05f);
+	q = q * t + -2.13374055278905e-04f;
+	q = q * t + -1.68282697438203e-03f;
+	q = q * t + -7.37332916720468e-03f;
+	q = q * t + -1.42647390514189e-02f;
+	vf y = c * p / q;
+	return vselect(x == x, y, x);
+}
+
+INLINE vf vgelu(vf x)
+{
+	return 0.5f * x * (1.f + verf(x * 0.70710678118654752f));
+}
+
+/* d/dx gelu(x) = cdf(x) + x * pdf(x) */
+INLINE vf vgelu_gradient(vf x)
+{
+	vf cdf = 0.5f * (1.f + verf(x * 0.70710678118654752f));
+	return cdf + x * 0.39894228040143268f * vexp(-0.5f * x * x);
+}
+
+#endif
