@@ -48,6 +48,7 @@ func TestDocumentForms(t *testing.T) {
 		{"plain text that looks like JSON, asked for", `{"text":"a"}`, Text, []Document{{Text: `{"text":"a"}`}}},
 		{"plain text in one long line", long, Auto, []Document{{Text: long}}},
 		{"one document a line", "a b\nc \n\nd", Line, []Document{{Text: "a b"}, {Text: "c"}, {Text: "d"}}},
+		{"a whole file", "\n  a\n\n b \nc", File, []Document{{Text: "a\nb\nc"}}},
 		{"frames", "<doc id=\"12\" url=\"u?id=1\" title=\"Say \"hi\" &amp; go\">\nSay \"hi\" & go\n\nfirst\n\nsecond\n\n</doc>\n\n<doc id=\"13\">\nT\n</doc>\n", Auto,
 			[]Document{{"12", `Say "hi" & go`, "first\n\nsecond"}, {"13", "T", ""}}},
 	}

@@ -41,13 +41,14 @@ const (
 	Text             // plain text, blank lines between documents
 	Doc              // WikiExtractor's <doc id= ...> and </doc> lines; the first line between them is the title
 	Line             // one document a line; blank lines mean nothing; never detected, must be asked for
+	File             // the whole stream is one document, a book; never detected, must be asked for
 )
 
-var formNames = []string{"auto", "json", "text", "doc", "line"}
+var formNames = []string{"auto", "json", "text", "doc", "line", "file"}
 
 func (f Form) String() string { return formNames[f] }
 
-// ParseForm returns the form called name: auto, json, text, doc or line.
+// ParseForm returns the form called name: auto, json, text, doc, line or file.
 func ParseForm(name string) (Form, error) {
 	for i, n := range formNames {
 		if n == name {
@@ -91,8 +92,10 @@ func (r *DocumentReader) Next() (Document, error) {
 	case Line:
 		line, err := r.lines.nextFull()
 		return Document{Text: string(bytes.TrimRightFunc(line, unicode.IsSpace))}, err
+	case File:
+		return r.nextLines((*lineReader).nextFull)
 	}
-	return r.nextText()
+	return r.nextLines((*lineReader).next)
 }
 
 // Line returns the number of the last line read, from 1: where the last document ends.
@@ -160,15 +163,16 @@ func (r *DocumentReader) nextJSON() (Document, error) {
 	return Document{ID: string(d.ID), Title: d.Title, Text: *d.Text}, nil
 }
 
-func (r *DocumentReader) nextText() (Document, error) {
+// nextLines takes lines from more up to a blank one or the end, without the white space around them.
+func (r *DocumentReader) nextLines(more func(*lineReader) ([]byte, error)) (Document, error) {
 	line, err := r.lines.nextFull()
 	var text strings.Builder
 	for err == nil && !isBlank(line) {
 		if text.Len() > 0 {
 			text.WriteByte('\n')
 		}
-		text.Write(bytes.TrimRightFunc(line, unicode.IsSpace))
-		line, err = r.lines.next()
+		text.Write(bytes.TrimSpace(line))
+		line, err = more(r.lines)
 	}
 	if text.Len() == 0 || err != nil && err != io.EOF {
 		return Document{}, err
