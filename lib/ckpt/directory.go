@@ -1,0 +1,178 @@
+package ckpt
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"hpcbert/lib/stream"
+)
+
+// doneName is the file that makes a checkpoint count: it is written last and lists the others.
+const doneName = "DONE"
+
+var stepName = regexp.MustCompile(`^step-(\d{8,})$`)
+
+// part is what DONE says about a file of the checkpoint.
+type part struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// Draft is a checkpoint being written, in a hidden directory beside its place.
+type Draft struct {
+	place string
+	dir   string
+}
+
+// Begin starts the checkpoint of an update in the folder out; leftovers of an attempt that was killed are removed.
+func Begin(out string, step int) (*Draft, error) {
+	d := &Draft{place: filepath.Join(out, fmt.Sprintf("step-%08d", step))}
+	d.dir = filepath.Join(out, "."+filepath.Base(d.place)+".tmp")
+	if err := os.RemoveAll(d.dir); err != nil {
+		return nil, err
+	}
+	return d, os.MkdirAll(d.dir, 0o777)
+}
+
+// Path returns where to write the file name of the checkpoint.
+func (d *Draft) Path(name string) string { return filepath.Join(d.dir, name) }
+
+// Discard removes the draft.
+func (d *Draft) Discard() error { return os.RemoveAll(d.dir) }
+
+// Commit gives the checkpoint its name and writes DONE. A checkpoint of the same step is replaced.
+func (d *Draft) Commit() (string, error) {
+	parts, err := listParts(d.dir)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.MarshalIndent(parts, "", " ")
+	if err != nil {
+		return "", err
+	}
+	if err := os.RemoveAll(d.place); err != nil {
+		return "", err
+	}
+	if err := os.Rename(d.dir, d.place); err != nil {
+		return "", err
+	}
+	if err := stream.SyncDir(filepath.Dir(d.place)); err != nil {
+		return "", err
+	}
+	return d.place, stream.WriteFile(filepath.Join(d.place, doneName), append(text, '\n'))
+}
+
+func listParts(dir string) (map[string]part, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	parts := map[string]part{}
+	for _, e := range entries {
+		if parts[e.Name()], err = hashPart(filepath.Join(dir, e.Name())); err != nil {
+			return nil, err
+		}
+	}
+	return parts, nil
+}
+
+func hashPart(name string) (part, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return part{}, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return part{Bytes: n, SHA256: hex.EncodeToString(h.Sum(nil))}, err
+}
+
+// Verify checks every file of the checkpoint at dir against DONE.
+func Verify(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, doneName))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("checkpoint %s: no %s: it was not finished", dir, doneName)
+	}
+	if err != nil {
+		return err
+	}
+	var parts map[string]part
+	if err := json.Unmarshal(text, &parts); err != nil || len(parts) == 0 {
+		return fmt.Errorf("checkpoint %s: %s is damaged", dir, doneName)
+	}
+	for name, want := range parts {
+		got, err := hashPart(filepath.Join(dir, name))
+		if err != nil {
+			return fmt.Errorf("checkpoint %s: %w", dir, err)
+		}
+		if got != want {
+			return fmt.Errorf("checkpoint %s: %s has %d bytes with SHA-256 %.12s, written were %d with %.12s", dir, name, got.Bytes, got.SHA256, want.Bytes, want.SHA256)
+		}
+	}
+	return nil
+}
+
+// Steps returns the updates of the finished checkpoints in out, ascending. A folder that does not exist has none.
+func Steps(out string) ([]int, error) {
+	entries, err := os.ReadDir(out)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var steps []int
+	for _, e := range entries {
+		m := stepName.FindStringSubmatch(e.Name())
+		if m == nil {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(out, e.Name(), doneName)); err != nil {
+			continue
+		}
+		step, err := strconv.Atoi(m[1])
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, step)
+	}
+	slices.Sort(steps)
+	return steps, nil
+}
+
+// Latest returns the newest whole checkpoint of out, "" when there is none, and for each newer one that is damaged the reason.
+func Latest(out string) (dir string, damaged []error, err error) {
+	steps, err := Steps(out)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, step := range slices.Backward(steps) {
+		dir := filepath.Join(out, fmt.Sprintf("step-%08d", step))
+		if err := Verify(dir); err != nil {
+			damaged = append(damaged, err)
+			continue
+		}
+		return dir, damaged, nil
+	}
+	return "", damaged, nil
+}
+
+// Prune removes the oldest finished checkpoints of out but keep, and drafts left by killed runs.
+func Prune(out string, keep int) error {
+	steps, err := Steps(out)
+	if err != nil {
+		return err
+	}
+	for _, step := range steps[:max(0, len(steps)-keep)] {
+		if err := os.RemoveAll(filepath.Join(out, fmt.Sprintf("step-%08d", step))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+// Package mpi is the only door to MPI: gompi starts and ends it, the calls that gompi lacks are bound here.
+//
+// All calls are made by one goroutine locked to its thread, in the order in which they were asked for; AllreduceStart returns at once, so
+// that buckets of gradients are reduced while the kernels' threads compute. Errors of MPI come back as Go errors.
+package mpi
+
+/*
+#cgo pkg-config: ompi-c
+#include <mpi.h>
+
+static MPI_Comm world(void) { return MPI_COMM_WORLD; }
+static int errors_return(void) { return MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN); }
+static int sum_float32(float *b, int n) { return MPI_Allreduce(MPI_IN_PLACE, b, n, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD); }
+static int sum_float64(double *b, int n) { return MPI_Allreduce(MPI_IN_PLACE, b, n, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD); }
+static int sum_int64(long long *b, int n) { return MPI_Allreduce(MPI_IN_PLACE, b, n, MPI_LONG_LONG, MPI_SUM, MPI_COMM_WORLD); }
+static int bcast(void *b, int n, int root) { return MPI_Bcast(b, n, MPI_BYTE, root, MPI_COMM_WORLD); }
+static int barrier(void) { return MPI_Barrier(MPI_COMM_WORLD); }
+static int reduce_scatter(const float *in, float *out, int n) { return MPI_Reduce_scatter_block(in, out, n, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD); }
+static int all_gather(const float *in, int n, float *out) { return MPI_Allgather(in, n, MPI_FLOAT, out, n, MPI_FLOAT, MPI_COMM_WORLD); }
+static int local_rank(int *rank) {
+	MPI_Comm node;
+	int e = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+	if (e == MPI_SUCCESS) e = MPI_Comm_rank(node, rank);
+	if (e == MPI_SUCCESS) e = MPI_Comm_free(&node);
+	return e;
+}
+*/
+import "C"
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"hpcbert/lib/comm"
+
+	gompi "github.com/sbromberger/gompi"
+)
+
+// maxCount is the most elements handed to one call: MPI counts are 32-bit.
+const maxCount = 1 << 28
+
+// World is all ranks of the job.
+type World struct {
+	world *gompi.Communicator
+	rank  int
+	size  int
+	local int
+	host  string
+	calls chan func() // what the goroutine that owns MPI is asked to do
+}
+
+var _ comm.Comm = (*World)(nil)
+
+// Start initialises MPI and returns the communicator of all ranks; host is this node's name, for messages. End with Close.
+func Start(host string) (*World, error) {
+	w := &World{host: host, calls: make(chan func(), 64)}
+	go w.serve()
+	err := w.do("MPI_Init", func() C.int {
+		gompi.Start(true)
+		w.world = gompi.NewCommunicator(nil)
+		w.rank, w.size = w.world.Rank(), w.world.Size()
+		return C.errors_return()
+	})
+	if err != nil {
+		return nil, err
+	}
+	var local C.int
+	err = w.do("MPI_Comm_split_type", func() C.int { return C.local_rank(&local) })
+	w.local = int(local)
+	return w, err
+}
+
+func (w *World) serve() {
+	runtime.LockOSThread()
+	for call := range w.calls {
+		call()
+	}
+}
+
+type pending struct{ done chan error }
+
+// Wait returns when the call has ended.
+func (p *pending) Wait() error { return <-p.done }
+
+// start queues a call.
+func (w *World) start(name string, call func() C.int) *pending {
+	p := &pending{done: make(chan error, 1)}
+	w.calls <- func() { p.done <- w.mpiError(name, call()) }
+	return p
+}
+
+func (w *World) do(name string, call func() C.int) error { return w.start(name, call).Wait() }
+
+func (w *World) mpiError(call string, code C.int) error {
+	if code == C.MPI_SUCCESS {
+		return nil
+	}
+	var text [C.MPI_MAX_ERROR_STRING]C.char
+	var n C.int
+	C.MPI_Error_string(code, &text[0], &n)
+	return fmt.Errorf("rank %d on %s: %s: %s", w.rank, w.host, call, C.GoStringN(&text[0], n))
+}
+
+// Rank returns this process's number in the job.
+func (w *World) Rank() int { return w.rank }
+
+// Size returns the number of ranks.
+func (w *World) Size() int { return w.size }
+
+// LocalRank returns the rank among those on this node.
+func (w *World) LocalRank() int { return w.local }
+
+// Host returns the name of this node.
+func (w *World) Host() string { return w.host }
+
+// Barrier waits for all ranks.
+func (w *World) Barrier() error { return w.do("MPI_Barrier", func() C.int { return C.barrier() }) }
+
+// inPieces calls f on stretches of the n elements that an MPI count can hold, until one fails.
+func inPieces(n int, f func(first, count int) C.int) C.int {
+	for first := 0; first < n; first += maxCount {
+		if rc := f(first, min(maxCount, n-first)); rc != C.MPI_SUCCESS {
+			return rc
+		}
+	}
+	return C.MPI_SUCCESS
+}
+
+// Bcast copies root's bytes to all ranks.
+func (w *World) Bcast(data []byte, root int) error {
+	return w.do("MPI_Bcast", func() C.int {
+		return inPieces(len(data), func(i, n int) C.int { return C.bcast(unsafe.Pointer(&data[i]), C.int(n), C.int(root)) })
+	})
+}
+
+// AllreduceFloat64 sums data over the ranks, in place.
+func (w *World) AllreduceFloat64(data []float64) error {
+	return w.do("MPI_Allreduce", func() C.int {
+		return inPieces(len(data), func(i, n int) C.int { return C.sum_float64((*C.double)(&data[i]), C.int(n)) })
+	})
+}
+
+// AllreduceInt64 sums data over the ranks, in place.
+func (w *World) AllreduceInt64(data []int64) error {
+	return w.do("MPI_Allreduce", func() C.int {
+		return inPieces(len(data), func(i, n int) C.int { return C.sum_int64((*C.longlong)(unsafe.Pointer(&data[i])), C.int(n)) })
+	})
+}
+
+// AllreduceStart begins the sum of bucket over the ranks, in place. Buckets of about 4 MiB are fastest: Open MPI's temporary stays in cache.
+func (w *World) AllreduceStart(bucket []float32) (comm.Handle, error) {
+	return w.start("MPI_Allreduce", func() C.int {
+		return inPieces(len(bucket), func(i, n int) C.int { return C.sum_float32((*C.float)(&bucket[i]), C.int(n)) })
+	}), nil
+}
+
+// ReduceScatter leaves this rank's part of the sum of in over the ranks in out.
+func (w *World) ReduceScatter(out, in []float32) error {
+	if len(in) != len(out)*w.size || len(out) > maxCount {
+		return fmt.Errorf("reduce-scatter: %d values into %d on each of %d ranks", len(in), len(out), w.size)
+	}
+	return w.do("MPI_Reduce_scatter_block", func() C.int {
+		return C.reduce_scatter((*C.float)(unsafe.SliceData(in)), (*C.float)(unsafe.SliceData(out)), C.int(len(out)))
+	})
+}
+
+// AllGather leaves the parts of all ranks in out, in rank order.
+func (w *World) AllGather(out, in []float32) error {
+	if len(out) != len(in)*w.size || len(in) > maxCount {
+		return fmt.Errorf("all-gather: %d values into %d on %d ranks", len(in), len(out), w.size)
+	}
+	return w.do("MPI_Allgather", func() C.int {
+		return C.all_gather((*C.float)(unsafe.SliceData(in)), C.int(len(in)), (*C.float)(unsafe.SliceData(out)))
+	})
+}
+
+// Agree tells every rank whether any rank said yes.
+func (w *World) Agree(yes bool) (bool, error) {
+	votes := []int64{0}
+	if yes {
+		votes[0] = 1
+	}
+	err := w.AllreduceInt64(votes)
+	return votes[0] > 0, err
+}
+
+// Abort ends all ranks. It does not wait for calls in progress: they may never end.
+func (w *World) Abort(status int) { C.MPI_Abort(C.world(), C.int(status)) }
+
+// Close ends MPI; all ranks call it.
+func (w *World) Close() error {
+	err := w.do("MPI_Finalize", func() C.int { gompi.Stop(); return C.MPI_SUCCESS })
+	close(w.calls)
+	return err
+}
