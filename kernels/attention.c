@@ -1,0 +1,364 @@
+/* attention.c: self-attention of packed sequences. Compiled by isa.inc once for each instruction set.
+ *
+ * One item of work is one head of one sequence; it reads and writes its own slices only. Its keys and values are packed once into panels
+ * in the thread's scratch; then each tile of ATTENTION_ROWS queries is taken through all its keys while its scores are in L1. No matrix of
+ * length x length exists: the backward pass computes the probabilities again from lse, and the dropout mask from its counter.
+ */
+#ifdef ISA
+
+enum {
+	ATTENTION_ROWS = GEMM_ROWS,           /* rows and columns of a register tile */
+	ATTENTION_COLUMNS = GEMM_VECTORS * VL,
+	ATTENTION_BLOCK = 10 * GEMM_ROWS,     /* queries whose probabilities are kept before they are added to dK and dV */
+	ATTENTION_KEEP = PHILOX_DRAWS * VL,   /* dropout_row fills its row in steps of this */
+};
+
+struct attention {
+	struct hpcbert_stream *stream;
+	float *ctx, *lse, *dqkv;
+	const float *dctx, *qkv;
+	const int32_t *cu_seqlens, *key_lengths, *samples;
+	const struct hpcbert_dropout *drop; /* NULL: keep everything */
+	int64_t t, heads, h, d;
+};
+
+/* One item: pointers to the first row of the head's slices, and how many rows. */
+struct attention_head {
+	const float *q, *k, *v;
+	int64_t row, column; /* first row of the sequence and first column of the head in ctx [T,H] */
+	int64_t length, keys;
+	uint32_t head, sample;
+};
+
+/* A thread's scratch. A panel holds a matrix in slivers of ATTENTION_COLUMNS columns, each sliver contiguous, zero beyond the last column. */
+struct attention_scratch {
+	int64_t ld;               /* floats between two rows of p and ds: an odd number of cache lines, so that a column spreads over all sets */
+	int64_t width;            /* the head dimension rounded up to whole slivers */
+	float *kt, *vt;           /* panels of Kᵀ and Vᵀ: [D, keys] */
+	float *natural;           /* panel of V (forward) or K (backward): [keys, D] */
+	float *dk, *dv;           /* [keys, width] */
+	float *p, *ds;            /* [ATTENTION_BLOCK, ld] */
+	float *q_block, *o_block; /* panels of a block of Q and of dctx: [ATTENTION_BLOCK, D] */
+	float *q_tile, *o_tile;   /* a tile of rows with zeros below the last one: [ATTENTION_ROWS, D] */
+	float *out;               /* [ATTENTION_ROWS, width] */
+	float *keep;              /* [keys] */
+};
+
+INLINE int64_t round_up(int64_t n, int64_t step)
+{
+	return (n + step - 1) / step * step;
+}
+
+INLINE float *attention_take(float **free, int64_t n)
+{
+	float *p = *free;
+	*free += round_up(n, CACHE_LINE / sizeof(float));
+	return p;
+}
+
+/* Lays out the scratch for sequences of at most length tokens and returns its bytes; touches no memory. */
+static size_t attention_layout(struct attention_scratch *w, float *base, int64_t length, int64_t d)
+{
+	const int64_t line = CACHE_LINE / sizeof(float);
+	int64_t columns = round_up(length, ATTENTION_COLUMNS), rows = round_up(length, ATTENTION_ROWS);
+	float *free = base;
+	w->ld = round_up(columns > rows ? columns : rows, 2 * line) + line;
+	w->width = round_up(d, ATTENTION_COLUMNS);
+	w->kt = attention_take(&free, columns * d);
+	w->vt = attention_take(&free, columns * d);
+	w->natural = attention_take(&free, length * w->width);
+	w->dk = attention_take(&free, rows * w->width);
+	w->dv = attention_take(&free, rows * w->width);
+	w->p = attention_take(&free, ATTENTION_BLOCK * w->ld);
+	w->ds = attention_take(&free, ATTENTION_BLOCK * w->ld);
+	w->q_block = attention_take(&free, ATTENTION_BLOCK * w->width);
+	w->o_block = attention_take(&free, ATTENTION_BLOCK * w->width);
+	w->q_tile = attention_take(&free, ATTENTION_ROWS * d);
+	w->o_tile = attention_take(&free, ATTENTION_ROWS * d);
+	w->out = attention_take(&free, ATTENTION_ROWS * w->width);
+	w->keep = attention_take(&free, round_up(length, ATTENTION_KEEP));
+	return (size_t)(free - base) * sizeof(float);
+}
+
+static struct attention_head attention_head(const struct attention *a, long item)
+{
+	int64_t b = item / a->heads, head = item % a->heads, first = a->cu_seqlens[b];
+	struct attention_head x = {.row = first, .column = head * a->d, .head = (uint32_t)head, .length = a->cu_seqlens[b + 1] - first};
+	x.keys = x.length;
+	if (a->key_lengths && a->key_lengths[b] < x.keys)
+		x.keys = a->key_lengths[b] > 0 ? a->key_lengths[b] : 0;
+	if (a->drop)
+		x.sample = (uint32_t)a->samples[b];
+	x.q = a->qkv + first * 3 * a->h + x.column;
+	x.k = x.q + a->h;
+	x.v = x.k + a->h;
+	return x;
+}
+
+/* Packs the rows of src [n, ld], d columns of them, into a panel [n, d]. */
+static void attention_pack(float *panel, const float *src, int64_t ld, int64_t n, int64_t d)
+{
+	for (int64_t c = 0; c < d; c += ATTENTION_COLUMNS) {
+		int64_t columns = d - c < ATTENTION_COLUMNS ? d - c : ATTENTION_COLUMNS;
+		for (int64_t r = 0; r < n; r++, panel += ATTENTION_COLUMNS) {
+			memset(panel + columns, 0, (size_t)(ATTENTION_COLUMNS - columns) * sizeof *panel);
+			memcpy(panel, src + r * ld + c, (size_t)columns * sizeof *panel);
+		}
+	}
+}
+
+/* Packs src [n, ld], d columns of it, transposed into a panel [d, n]. */
+static void attention_pack_transposed(float *panel, const float *src, int64_t ld, int64_t n, int64_t d)
+{
+	for (int64_t r = 0; r < n; r += ATTENTION_COLUMNS) {
+		int64_t columns = n - r < ATTENTION_COLUMNS ? n - r : ATTENTION_COLUMNS;
+		for (int64_t c = 0; c < d; c++, panel += ATTENTION_COLUMNS) {
+			for (int64_t i = 0; i < columns; i++)
+				panel[i] = src[(r + i) * ld + c];
+			memset(panel + columns, 0, (size_t)(ATTENTION_COLUMNS - columns) * sizeof *panel);
+		}
+	}
+}
+
+/* rows that a tile can read: src itself, or a copy with zeros below where the tile is not full. ld is that of src, then of the result. */
+static const float *attention_tile_rows(float *copy, const float *src, int64_t *ld, int64_t rows, int64_t d)
+{
+	if (rows >= ATTENTION_ROWS)
+		return src;
+	memset(copy, 0, (size_t)(ATTENTION_ROWS * d) * sizeof *copy);
+	for (int64_t r = 0; r < rows; r++)
+		memcpy(copy + r * d, src + r * *ld, (size_t)d * sizeof *copy);
+	*ld = d;
+	return copy;
+}
+
+/* D = scale * A·B, or D + A·B with accumulate, for one tile of rows. A[i,k] = a[i * row + k * step]; B is a panel [n, columns]. */
+static void attention_product(float *d, int64_t ldd, const float *a, int64_t row, int64_t step, const float *panel, int64_t n,
+                              int64_t columns, float scale, int accumulate)
+{
+	for (int64_t c = 0; c < columns; c += ATTENTION_COLUMNS) {
+		vf sum[ATTENTION_ROWS][GEMM_VECTORS] = {{{0}}};
+		const float *ak = a;
+		for (int64_t k = 0; k < n; k++, ak += step, panel += ATTENTION_COLUMNS)
+#pragma GCC unroll 8
+			for (int i = 0; i < ATTENTION_ROWS; i++)
+#pragma GCC unroll 8
+				for (int j = 0; j < GEMM_VECTORS; j++)
+					sum[i][j] += vset(ak[i * row]) * vload(panel + j * VL);
+#pragma GCC unroll 8
+		for (int i = 0; i < ATTENTION_ROWS; i++)
+#pragma GCC unroll 8
+			for (int j = 0; j < GEMM_VECTORS; j++) {
+				float *out = d + i * ldd + c + j * VL;
+				vstore(out, accumulate ? vload(out) + sum[i][j] : vset(scale) * sum[i][j]);
+			}
+	}
+}
+
+/* Draws the mask of one query's keys; NULL where nothing is dropped. */
+static const float *attention_keep(float *keep, const struct attention *a, const struct attention_head *x, int64_t query)
+{
+	if (!a->drop)
+		return NULL;
+	dropout_row(keep, x->keys, a->drop, x->sample, x->head * 65536u + (uint32_t)query);
+	return keep;
+}
+
+/* p = keep * exp(p - max(p)) over a row of scores, 0 in the columns from keys on. Returns the factor that makes it the dropped softmax. */
+static float attention_softmax(float *p, float *lse, const float *keep, int64_t keys, int64_t columns)
+{
+	for (int64_t c = keys; c < columns; c++)
+		p[c] = -INFINITY;
+	vf high = vset(-INFINITY), sum = {0};
+	for (int64_t c = 0; c < columns; c += VL)
+		high = vmax(high, vload(p + c));
+	float top = vmax_lane(high);
+	for (int64_t c = 0; c < columns; c += VL) {
+		vf e = vexp(vload(p + c) - vset(top));
+		sum += e;
+		vstore(p + c, keep ? e * vload(keep + c) : e);
+	}
+	float total = vsum(sum);
+	*lse = top + logf(total);
+	return 1.f / total;
+}
+
+/* ctx of one tile of queries */
+static void attention_forward_tile(const struct attention *a, const struct attention_head *x, const struct attention_scratch *w, int64_t query)
+{
+	int64_t rows = x->length - query, columns = round_up(x->keys, ATTENTION_COLUMNS), ldq = 3 * a->h;
+	if (rows > ATTENTION_ROWS)
+		rows = ATTENTION_ROWS;
+	const float *q = attention_tile_rows(w->q_tile, x->q + query * ldq, &ldq, rows, a->d);
+	float factor[ATTENTION_ROWS];
+	attention_product(w->p, w->ld, q, ldq, 1, w->kt, a->d, columns, 1.f / sqrtf((float)a->d), 0);
+	for (int64_t r = 0; r < rows; r++) {
+		const float *keep = attention_keep(w->keep, a, x, query + r);
+		factor[r] = attention_softmax(w->p + r * w->ld, &a->lse[x->head * a->t + x->row + query + r], keep, x->keys, columns);
+	}
+	attention_product(w->out, w->width, w->p, w->ld, 1, w->natural, x->keys, w->width, 1.f, 0);
+	for (int64_t r = 0; r < rows; r++)
+		for (int64_t c = 0; c < a->d; c++)
+			a->ctx[(x->row + query + r) * a->h + x->column + c] = factor[r] * w->out[r * w->width + c];
+}
+
+/* Without keys nothing is attended to: the context is 0. */
+static void attention_forward_empty(const struct attention *a, const struct attention_head *x)
+{
+	for (int64_t r = x->row; r < x->row + x->length; r++) {
+		memset(a->ctx + r * a->h + x->column, 0, (size_t)a->d * sizeof *a->ctx);
+		a->lse[x->head * a->t + r] = -INFINITY;
+	}
+}
+
+static void attention_forward_item(void *arg, long item, int thread)
+{
+	const struct attention *a = arg;
+	struct attention_head x = attention_head(a, item);
+	struct attention_scratch w;
+	if (x.keys == 0) {
+		attention_forward_empty(a, &x);
+		return;
+	}
+	attention_layout(&w, (float *)thread_scratch(a->stream, thread), x.length, a->d);
+	attention_pack_transposed(w.kt, x.k, 3 * a->h, x.keys, a->d);
+	attention_pack(w.natural, x.v, 3 * a->h, x.keys, a->d);
+	for (int64_t query = 0; query < x.length; query += ATTENTION_ROWS)
+		attention_forward_tile(a, &x, &w, query);
+}
+
+/* Turns a row of scores into the dropped probabilities, and a row of dctx·vᵀ into the gradient of the scores before their scaling:
+ * P = exp(score - lse), p = keep * P, ds = scale * P * (keep * ds - D). Columns from keys on become 0. */
+static void attention_softmax_gradient(float *p, float *ds, const float *keep, float lse, float dot, float scale, int64_t keys, int64_t columns)
+{
+	for (int64_t c = keys; c < columns; c++)
+		p[c] = -INFINITY;
+	for (int64_t c = 0; c < columns; c += VL) {
+		vf e = vexp(vload(p + c) - vset(lse)), d = vload(ds + c), k = keep ? vload(keep + c) : vset(1.f);
+		vstore(p + c, keep ? e * k : e);
+		vstore(ds + c, vset(scale) * e * ((keep ? d * k : d) - vset(dot)));
+	}
+}
+
+static float attention_dot(const float *a, const float *b, int64_t n)
+{
+	vf sum = {0};
+	int64_t c = 0;
+	for (; c + VL <= n; c += VL)
+		sum += vload(a + c) * vload(b + c);
+	float total = vsum(sum);
+	for (; c < n; c++)
+		total += a[c] * b[c];
+	return total;
+}
+
+/* dQ of one tile of queries; leaves its probabilities and gradients of scores in the rows p and ds. */
+static void attention_backward_tile(const struct attention *a, const struct attention_head *x, const struct attention_scratch *w,
+                                    float *p, float *ds, int64_t query, int64_t rows)
+{
+	int64_t columns = round_up(x->keys, ATTENTION_COLUMNS), ldq = 3 * a->h, ldo = a->h, first = (x->row + query) * a->h + x->column;
+	float scale = 1.f / sqrtf((float)a->d);
+	const float *q = attention_tile_rows(w->q_tile, x->q + query * ldq, &ldq, rows, a->d);
+	const float *o = attention_tile_rows(w->o_tile, a->dctx + first, &ldo, rows, a->d);
+	attention_product(p, w->ld, q, ldq, 1, w->kt, a->d, columns, scale, 0);
+	attention_product(ds, w->ld, o, ldo, 1, w->vt, a->d, columns, 1.f, 0);
+	for (int64_t r = 0; r < rows; r++) {
+		const float *keep = attention_keep(w->keep, a, x, query + r);
+		float dot = attention_dot(a->dctx + first + r * a->h, a->ctx + first + r * a->h, a->d);
+		attention_softmax_gradient(p + r * w->ld, ds + r * w->ld, keep, a->lse[x->head * a->t + x->row + query + r], dot, scale, x->keys, columns);
+	}
+	attention_product(w->out, w->width, ds, w->ld, 1, w->natural, x->keys, w->width, 1.f, 0);
+	for (int64_t r = 0; r < rows; r++)
+		memcpy(a->dqkv + (x->row + query + r) * 3 * a->h + x->column, w->out + r * w->width, (size_t)a->d * sizeof *w->out);
+}
+
+/* One block of queries: its dQ, and its part of dK = dSᵀ·Q and dV = Pᵀ·dctx. */
+static void attention_backward_block(const struct attention *a, const struct attention_head *x, const struct attention_scratch *w, int64_t query)
+{
+	int64_t rows = x->length - query < ATTENTION_BLOCK ? x->length - query : ATTENTION_BLOCK;
+	for (int64_t r = 0; r < rows; r += ATTENTION_ROWS) {
+		int64_t n = rows - r < ATTENTION_ROWS ? rows - r : ATTENTION_ROWS;
+		attention_backward_tile(a, x, w, w->p + r * w->ld, w->ds + r * w->ld, query + r, n);
+	}
+	attention_pack(w->q_block, x->q + query * 3 * a->h, 3 * a->h, rows, a->d);
+	attention_pack(w->o_block, a->dctx + (x->row + query) * a->h + x->column, a->h, rows, a->d);
+	for (int64_t key = 0; key < x->keys; key += ATTENTION_ROWS) {
+		attention_product(w->dv + key * w->width, w->width, w->p + key, 1, w->ld, w->o_block, rows, w->width, 1.f, query > 0);
+		attention_product(w->dk + key * w->width, w->width, w->ds + key, 1, w->ld, w->q_block, rows, w->width, 1.f, query > 0);
+	}
+}
+
+static void attention_backward_item(void *arg, long item, int thread)
+{
+	const struct attention *a = arg;
+	struct attention_head x = attention_head(a, item);
+	struct attention_scratch w;
+	float *dq = a->dqkv + x.row * 3 * a->h + x.column;
+	size_t bytes = (size_t)a->d * sizeof *dq;
+	if (x.keys > 0) {
+		attention_layout(&w, (float *)thread_scratch(a->stream, thread), x.length, a->d);
+		attention_pack_transposed(w.kt, x.k, 3 * a->h, x.keys, a->d);
+		attention_pack_transposed(w.vt, x.v, 3 * a->h, x.keys, a->d);
+		attention_pack(w.natural, x.k, 3 * a->h, x.keys, a->d);
+		for (int64_t query = 0; query < x.length; query += ATTENTION_BLOCK)
+			attention_backward_block(a, &x, &w, query);
+	}
+	for (int64_t r = 0; r < x.length; r++, dq += 3 * a->h) {
+		if (x.keys == 0)
+			memset(dq, 0, bytes);
+		if (r < x.keys) {
+			memcpy(dq + a->h, w.dk + r * w.width, bytes);
+			memcpy(dq + 2 * a->h, w.dv + r * w.width, bytes);
+		} else {
+			memset(dq + a->h, 0, bytes);
+			memset(dq + 2 * a->h, 0, bytes);
+		}
+	}
+}
+
+/* Checks the sizes and that the longest sequence fits into a thread's scratch. */
+static int attention_check(const struct attention *a, int64_t b, int32_t dtype)
+{
+	if (dtype != HPCBERT_F32)
+		return HPCBERT_UNSUPPORTED;
+	if (a->heads < 1 || a->h % a->heads || a->heads > 65535 || b < 0 || (b > 0 && a->cu_seqlens[b] > a->t))
+		return HPCBERT_BAD_ARGUMENT;
+	int64_t longest = 0;
+	for (int64_t i = 0; i < b; i++) {
+		int64_t length = a->cu_seqlens[i + 1] - a->cu_seqlens[i];
+		if (length < 0)
+			return HPCBERT_BAD_ARGUMENT;
+		longest = length > longest ? length : longest;
+	}
+	struct attention_scratch w;
+	float *base = thread_scratch(a->stream, 0);
+	return attention_layout(&w, base, longest, a->d) > THREAD_SCRATCH ? HPCBERT_NO_MEMORY : HPCBERT_OK;
+}
+
+static int attention_forward(void *ctx, float *lse, const void *qkv, const int32_t *cu_seqlens, const int32_t *key_lengths,
+                             const int32_t *samples, const struct hpcbert_dropout *drop, int64_t b, int64_t t, int64_t heads, int64_t h,
+                             int32_t dtype, struct hpcbert_stream *s)
+{
+	struct attention a = {.stream = s, .ctx = ctx, .lse = lse, .qkv = qkv, .cu_seqlens = cu_seqlens, .key_lengths = key_lengths,
+	                      .samples = samples, .drop = drop->p > 0 ? drop : NULL, .t = t, .heads = heads, .h = h,
+	                      .d = heads > 0 ? h / heads : 0};
+	int rc = attention_check(&a, b, dtype);
+	if (!rc)
+		parallel_for(s, (long)(b * heads), attention_forward_item, &a);
+	return rc;
+}
+
+static int attention_backward(void *dqkv, const void *dctx, const void *ctx, const float *lse, const void *qkv, const int32_t *cu_seqlens,
+                              const int32_t *key_lengths, const int32_t *samples, const struct hpcbert_dropout *drop, int64_t b, int64_t t,
+                              int64_t heads, int64_t h, int32_t dtype, struct hpcbert_stream *s)
+{
+	struct attention a = {.stream = s, .dqkv = dqkv, .dctx = dctx, .ctx = (float *)ctx, .lse = (float *)lse, .qkv = qkv,
+	                      .cu_seqlens = cu_seqlens, .key_lengths = key_lengths, .samples = samples, .drop = drop->p > 0 ? drop : NULL,
+	                      .t = t, .heads = heads, .h = h, .d = heads > 0 ? h / heads : 0};
+	int rc = attention_check(&a, b, dtype);
+	if (!rc)
+		parallel_for(s, (long)(b * heads), attention_backward_item, &a);
+	return rc;
+}
+
+#endif
