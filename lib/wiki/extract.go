@@ -1,0 +1,199 @@
+package wiki
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"hpcbert/lib/corpus"
+	"hpcbert/lib/fault"
+)
+
+// Extractor turns the articles of dumps into documents.
+type Extractor struct {
+	Namespaces []int // wanted; none means 0
+	MinChars   int   // articles with fewer characters are left out
+	Workers    int   // goroutines that parse, at least 1
+}
+
+// Counts says what became of the pages of a dump.
+type Counts struct {
+	Pages          int
+	OtherNamespace int // outside the wanted namespaces
+	Redirects      int
+	OtherModel     int // wanted pages that are not wikitext
+	Empty          int // articles of nothing but markup
+	Short          int // articles with fewer than MinChars characters
+	Documents      int
+	Characters     int64 // in the documents' texts
+}
+
+// Add adds the counts of another dump.
+func (c *Counts) Add(d Counts) {
+	c.Pages += d.Pages
+	c.OtherNamespace += d.OtherNamespace
+	c.Redirects += d.Redirects
+	c.OtherModel += d.OtherModel
+	c.Empty += d.Empty
+	c.Short += d.Short
+	c.Documents += d.Documents
+	c.Characters += d.Characters
+}
+
+// String lists what is not zero: "206 pages, 100 redirects".
+func (c Counts) String() string {
+	parts := []string{plural(c.Pages, "page")}
+	for _, p := range []struct {
+		n    int
+		text string
+	}{{c.OtherNamespace, "in other namespaces"}, {c.Redirects, "redirects"}, {c.OtherModel, "not wikitext"}, {c.Empty, "without text"}, {c.Short, "too short"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// job is a page on its way through a worker.
+type job struct {
+	page *Page
+	text string
+	done chan struct{} // closed when text is there
+}
+
+// Run reads the dump r, called name in errors, and hands its documents to emit in the order of the dump, whatever the number of
+// workers. At most five pages a worker are in memory. A dump without a document is an error.
+func (e *Extractor) Run(ctx context.Context, r io.Reader, name string, emit func(corpus.Document) error) (Counts, error) {
+	dump, err := NewDump(r, name)
+	if err != nil {
+		return Counts{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	workers := max(e.Workers, 1)
+	work, queue := make(chan *job, workers), make(chan *job, 3*workers)
+
+	var running sync.WaitGroup
+	var read Counts
+	var readErr error
+	running.Go(func() {
+		defer close(work)
+		defer close(queue)
+		read, readErr = e.read(ctx, dump, work, queue)
+	})
+	for range workers {
+		running.Go(func() { parse(work) })
+	}
+	counts, err := e.write(queue, emit)
+	cancel()
+	for range queue { // after a failed write: let the reader end
+	}
+	running.Wait()
+	counts.Add(read)
+	switch {
+	case err != nil:
+		return counts, err
+	case readErr != nil:
+		return counts, readErr
+	case counts.Documents == 0:
+		return counts, fault.WithHint(fmt.Errorf("read %s: no article with text in %s: %v", name, e.namespaceNames(), counts),
+			"--namespaces chooses the namespaces, --min-chars the shortest text")
+	}
+	return counts, nil
+}
+
+func (e *Extractor) wanted() []int {
+	if len(e.Namespaces) == 0 {
+		return []int{0}
+	}
+	return e.Namespaces
+}
+
+func (e *Extractor) namespaceNames() string {
+	names := make([]string, len(e.wanted()))
+	for i, n := range e.wanted() {
+		names[i] = fmt.Sprint(n)
+	}
+	if len(names) == 1 {
+		return "namespace " + names[0]
+	}
+	return "namespaces " + strings.Join(names, ", ")
+}
+
+// read queues the wanted pages, for the workers and for the writer, until the dump or ctx ends.
+func (e *Extractor) read(ctx context.Context, dump *Dump, work, queue chan<- *job) (Counts, error) {
+	var n Counts
+	wanted := e.wanted()
+	for {
+		page, err := dump.Next()
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		n.Pages++
+		switch {
+		case !slices.Contains(wanted, page.Namespace):
+			n.OtherNamespace++
+			continue
+		case page.Redirect:
+			n.Redirects++
+			continue
+		case page.Model != "" && page.Model != "wikitext":
+			n.OtherModel++
+			continue
+		}
+		j := &job{page: page, done: make(chan struct{})}
+		select {
+		case queue <- j:
+		case <-ctx.Done():
+			return n, ctx.Err()
+		}
+		work <- j // workers take all, so this never blocks for long
+	}
+}
+
+// parse is a worker.
+func parse(work <-chan *job) {
+	var cleaner *Cleaner
+	for j := range work {
+		if cleaner == nil || cleaner.site != j.page.site {
+			cleaner = NewCleaner(j.page.site)
+		}
+		j.text = cleaner.Text(j.page.Title, j.page.Wikitext())
+		j.page.raw = nil
+		close(j.done)
+	}
+}
+
+func (e *Extractor) write(queue <-chan *job, emit func(corpus.Document) error) (Counts, error) {
+	var n Counts
+	for j := range queue {
+		<-j.done
+		length := Length(j.text)
+		switch {
+		case length == 0:
+			n.Empty++
+			continue
+		case length < e.MinChars:
+			n.Short++
+			continue
+		}
+		if err := emit(corpus.Document{ID: j.page.ID, Title: j.page.Title, Text: j.text}); err != nil {
+			return n, err
+		}
+		n.Documents++
+		n.Characters += int64(length)
+	}
+	return n, nil
+}

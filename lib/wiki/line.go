@@ -1,0 +1,229 @@
+package wiki
+
+import (
+	"bytes"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+)
+
+// joinLines keeps the lines that are paragraphs and finishes their text: entities, marks, magic words, blanks. A line that begins
+// with a blank is preformatted, code mostly; directly below a heading WikiExtractor takes it as prose all the same.
+func (c *Cleaner) joinLines(dst, s []byte) []byte {
+	var numbers numbering
+	afterHeading := false
+	for len(s) > 0 {
+		line := s
+		if i := bytes.IndexByte(s, '\n'); i >= 0 {
+			line, s = s[:i], s[i+1:]
+		} else {
+			s = nil
+		}
+		if isHeading(line) {
+			afterHeading = true
+			continue
+		}
+		if afterHeading {
+			line = bytes.TrimLeft(line, " ")
+		}
+		if !isParagraph(line) {
+			continue
+		}
+		afterHeading = false
+		start := len(dst)
+		if start > 0 {
+			dst = append(dst, '\n')
+		}
+		text := len(dst)
+		dst = bytes.TrimRight(c.finishLine(dst, line, &numbers), " ")
+		if !hasWord(dst[text:]) {
+			dst = dst[:start]
+		}
+	}
+	return dst
+}
+
+func isHeading(line []byte) bool {
+	line = bytes.TrimRight(line, " \t")
+	if len(line) < 3 || line[0] != '=' {
+		return false
+	}
+	return line[len(line)-1] == '=' || bytes.LastIndex(line, []byte("==")) > 1
+}
+
+// isParagraph tells prose from list items, indented and preformatted lines, and remains of tables and templates. A line
+// within parentheses is a note to the reader in most wikis; WikiExtractor drops it too.
+func isParagraph(line []byte) bool {
+	if len(line) == 0 {
+		return false
+	}
+	switch line[0] {
+	case ':', ';', '*', '#', ' ':
+		return false
+	}
+	line = bytes.TrimSpace(line)
+	if len(line) == 0 {
+		return false
+	}
+	first, last := line[0], line[len(line)-1]
+	switch {
+	case first == '{', first == '|', last == '}':
+		return false
+	}
+	return first != '(' || last != ')'
+}
+
+// finishLine appends what a reader sees of the line.
+func (c *Cleaner) finishLine(dst, line []byte, numbers *numbering) []byte {
+	start := len(dst)
+	done := 0
+	for i := 0; i < len(line); {
+		if !special[line[i]] {
+			i++
+			continue
+		}
+		dst = append(dst, line[done:i]...)
+		var n int
+		dst, n = c.finishByte(dst, line[i:], len(dst) == start, numbers)
+		i += n
+		done = i
+	}
+	return append(dst, line[done:]...)
+}
+
+var special = func() (is [256]bool) {
+	for _, c := range []byte("&_ \t[]{}\xc2\xe2") {
+		is[c] = true
+	}
+	for c := range ' ' {
+		is[c] = true
+	}
+	return is
+}()
+
+// finishByte appends what the special byte s[0] and its followers stand for and returns how many bytes that took.
+func (c *Cleaner) finishByte(dst, s []byte, first bool, numbers *numbering) ([]byte, int) {
+	switch b := s[0]; {
+	case b == '&':
+		text, n := htmlEntity(s)
+		if n == 0 {
+			return append(dst, '&'), 1
+		}
+		return appendVisible(dst, text, first), n
+	case b == '_':
+		if n := magicWord(s); n > 0 {
+			return dst, n
+		}
+		return append(dst, '_'), 1
+	case b == heldStart:
+		return c.appendHeld(dst, s, numbers)
+	case isGuard(b):
+		return append(dst, guarded[b-firstGuard]), 1
+	case b <= ' ':
+		return appendBlank(dst, first), 1
+	case b == '[', b == ']', b == '{', b == '}':
+		if n := runLength(s); n >= 2 {
+			return dst, n // brackets that found no partner
+		}
+		return append(dst, b), 1
+	}
+	r, n := utf8.DecodeRune(s)
+	if n == 1 { // cannot be: the text is valid; but never loop
+		return append(dst, s[0]), 1
+	}
+	if isBlank(r) {
+		return appendBlank(dst, first), n
+	}
+	return append(dst, s[:n]...), n
+}
+
+func appendBlank(dst []byte, first bool) []byte {
+	if first || lastByte(dst) == ' ' {
+		return dst
+	}
+	return append(dst, ' ')
+}
+
+// appendVisible appends decoded text; whatever would break the line or is invisible space becomes a blank.
+func appendVisible(dst []byte, text string, first bool) []byte {
+	for _, r := range text {
+		if isBlank(r) {
+			dst = appendBlank(dst, first)
+			continue
+		}
+		dst, first = utf8.AppendRune(dst, r), false
+	}
+	return dst
+}
+
+func isBlank(r rune) bool {
+	return r < ' ' || r == 0x7f || unicode.IsSpace(r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
+}
+
+// magicWord returns the length of the behaviour switch at the start of s, such as __NOTOC__, in any language; 0 when there is none.
+func magicWord(s []byte) int {
+	if !bytes.HasPrefix(s, []byte("__")) {
+		return 0
+	}
+	end := bytes.Index(s[2:min(len(s), 80)], []byte("__"))
+	if end < 3 {
+		return 0
+	}
+	for _, r := range string(s[2 : 2+end]) {
+		if !unicode.IsLetter(r) && r != '_' || unicode.IsLower(r) {
+			return 0
+		}
+	}
+	return end + 4
+}
+
+func hasWord(text []byte) bool {
+	for _, b := range text {
+		if b >= '0' && b <= '9' || b|0x20 >= 'a' && b|0x20 <= 'z' {
+			return true
+		}
+	}
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return true
+		}
+		text = text[n:]
+	}
+	return false
+}
+
+// numbering gives formulas and pieces of code their numbers: equal ones get the number of the first, and every one counts.
+type numbering struct {
+	formulas, codes int
+	seen            map[string]int
+}
+
+// appendHeld appends the placeholder of the mark at the start of s.
+func (c *Cleaner) appendHeld(dst, s []byte, numbers *numbering) ([]byte, int) {
+	end := bytes.IndexByte(s, heldEnd)
+	if end < 0 {
+		return dst, 1
+	}
+	index, err := strconv.Atoi(string(s[2:end]))
+	if err != nil || index >= len(c.held) {
+		return dst, end + 1
+	}
+	h := c.held[index]
+	counter, name := &numbers.formulas, "formula_"
+	if h.kind == 'c' {
+		counter, name = &numbers.codes, "codice_"
+	}
+	*counter++
+	key := string(h.kind) + string(h.content)
+	number, ok := numbers.seen[key]
+	if !ok {
+		number = *counter
+		if numbers.seen == nil {
+			numbers.seen = make(map[string]int)
+		}
+		numbers.seen[key] = number
+	}
+	dst = append(dst, name...)
+	return strconv.AppendInt(dst, int64(number), 10), end + 1
+}

@@ -1,0 +1,95 @@
+package wiki
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// Cleaner turns wikitext into text. It keeps its buffers from page to page; each goroutine needs its own.
+type Cleaner struct {
+	site  *Site
+	title string
+
+	a, b    []byte
+	held    []held // what stripRaw replaced by marks
+	braces  []brace
+	links   []link
+	opened  []openElement
+	quotes  []quote
+	missing []*element // elements without an end tag in the rest of the text
+}
+
+// NewCleaner returns a cleaner for pages of site.
+func NewCleaner(site *Site) *Cleaner { return &Cleaner{site: site} }
+
+// Text returns the paragraphs of an article, one a line, "" when nothing but markup is left. It accepts any bytes.
+func (c *Cleaner) Text(title string, wikitext []byte) string {
+	c.title = title
+	if escapedTwice(wikitext) {
+		wikitext = appendXMLText(nil, wikitext)
+	}
+	c.a = c.stripRaw(c.a[:0], wikitext)
+	c.b = c.dropTemplates(c.b[:0], c.a)
+	c.a = c.dropTables(c.a[:0], c.b)
+	c.b = c.replaceLinks(c.b[:0], c.a)
+	c.a = c.replaceQuotes(c.a[:0], c.b)
+	c.b = c.dropElements(c.b[:0], c.a)
+	c.a = c.joinLines(c.a[:0], c.b)
+	return string(c.a)
+}
+
+// escapedTwice tells a text that some tool put into XML twice: it has references, but none of their angle brackets.
+func escapedTwice(wikitext []byte) bool {
+	return bytes.IndexByte(wikitext, '<') < 0 && bytes.Contains(wikitext, []byte("&lt;/ref&gt;"))
+}
+
+// Marks: bytes that appendXMLText keeps out of wikitext stand for what later passes must not touch.
+const (
+	heldStart  = 0x02 // then the kind, the index in decimal, heldEnd
+	heldEnd    = 0x03
+	firstGuard = 0x0e // firstGuard+i stands for guarded[i]
+	guarded    = "[]{}'<>|=*#:;_"
+)
+
+// appendGuarded appends text that is to be taken literally.
+func appendGuarded(dst, src []byte) []byte {
+	for _, c := range src {
+		if i := guardIndex[c]; i != 0 {
+			c = i
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+var guardIndex = func() (index [256]byte) {
+	for i := range len(guarded) {
+		index[guarded[i]] = firstGuard + byte(i)
+	}
+	return index
+}()
+
+func isGuard(c byte) bool { return c >= firstGuard && c < firstGuard+byte(len(guarded)) }
+
+// lastByte returns the byte before what comes next; a text begins like a line.
+func lastByte(b []byte) byte {
+	if len(b) == 0 {
+		return '\n'
+	}
+	return b[len(b)-1]
+}
+
+// Length counts characters, as --min-chars does.
+func Length(text string) int { return utf8.RuneCountInString(text) }
+
+// skipBlanks returns how many blanks begin s when dst ends at the start of a line: text behind something that was taken away
+// there is not indented.
+func skipBlanks(dst, s []byte) int {
+	n := 0
+	if lastByte(dst) == '\n' {
+		for n < len(s) && (s[n] == ' ' || s[n] == '\t') {
+			n++
+		}
+	}
+	return n
+}
