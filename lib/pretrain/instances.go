@@ -1,0 +1,312 @@
+// Package pretrain makes BERT's pre-training examples from sentences, stores them in HDF5 shards, and feeds them to training.
+package pretrain
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"unicode"
+
+	"hpcbert/lib/corpus"
+	"hpcbert/lib/fault"
+	"hpcbert/lib/wordpiece"
+)
+
+const maxInstanceIDs = 512 // BERT's positions; the reference refuses longer instances
+
+// Options say how examples are made. The names in JSON are those of the manifest.
+type Options struct {
+	Seq          int     `json:"max_seq_length"`
+	MaxPred      int     `json:"max_predictions_per_seq"`
+	Dupe         int     `json:"dupe_factor"`
+	MaskedLMProb float64 `json:"masked_lm_prob"`
+	ShortSeqProb float64 `json:"short_seq_prob"`
+	Seed         int64   `json:"random_seed"`
+	LowerCase    bool    `json:"do_lower_case"`
+}
+
+// Check refuses options that make no examples.
+func (o Options) Check() error {
+	switch {
+	case o.Seq < 5:
+		return fault.Usagef("sequences of %d tokens are too short: at least 5 are needed, three of them special", o.Seq)
+	case o.MaxPred < 1:
+		return fault.Usagef("at most %d masked tokens a sequence leave nothing to learn", o.MaxPred)
+	case o.Dupe < 1:
+		return fault.Usagef("a dupe factor of %d makes no examples", o.Dupe)
+	case !(o.MaskedLMProb > 0 && o.MaskedLMProb <= 1):
+		return fault.Usagef("masked-LM probability %v is not in (0, 1]", o.MaskedLMProb)
+	case !(o.ShortSeqProb >= 0 && o.ShortSeqProb <= 1):
+		return fault.Usagef("short-sequence probability %v is not in [0, 1]", o.ShortSeqProb)
+	}
+	return nil
+}
+
+// Documents are the tokenized sentences of a shard.
+type Documents struct {
+	Name      string // of the input, for errors
+	Sentences int
+
+	list [][][]int32 // documents, sentences, ids
+}
+
+// Len returns the number of documents that hold at least one token.
+func (d *Documents) Len() int { return len(d.list) }
+
+// ReadDocuments reads and tokenizes a sentence stream as the reference does: lines end in LF, CR or CR LF and are stripped, an empty
+// one starts a new document, sentences and documents without tokens are dropped.
+func ReadDocuments(r io.Reader, name string, tok *wordpiece.Tokenizer) (*Documents, error) {
+	in := corpus.NewSentenceReader(r, name)
+	d := &Documents{Name: name}
+	var arena []int32
+	for {
+		lines, err := in.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		d.begin()
+		for _, line := range lines {
+			for part := range strings.SplitSeq(line, "\r") {
+				if cap(arena)-len(arena) < len(part)+1 { // no sentence has more pieces than bytes
+					arena = make([]int32, 0, max(1<<18, len(part)+1))
+				}
+				start := len(arena)
+				arena = tok.Encode(arena, part)
+				d.add(part, arena[start:len(arena):len(arena)])
+			}
+		}
+	}
+	d.list = slices.DeleteFunc(d.list, func(doc [][]int32) bool { return len(doc) == 0 })
+	if len(d.list) == 0 {
+		return nil, fault.WithHint(fmt.Errorf("read %s: no sentences", name), "a shard holds one sentence a line, as segment and shard write it")
+	}
+	return d, nil
+}
+
+func (d *Documents) begin() { d.list = append(d.list, nil) }
+
+func (d *Documents) add(line string, ids []int32) {
+	switch last := len(d.list) - 1; {
+	case len(ids) > 0:
+		d.list[last] = append(d.list[last], ids)
+		d.Sentences++
+	case strings.TrimFunc(line, isPythonSpace) == "":
+		d.begin()
+	}
+}
+
+// isPythonSpace adds the four separators that Python strips to Go's white space.
+func isPythonSpace(r rune) bool { return unicode.IsSpace(r) || 0x1c <= r && r <= 0x1f }
+
+// Instances are the examples of a shard, without padding.
+type Instances struct {
+	Options Options
+
+	tokens    []int32 // ids of all instances, one after the other
+	positions []int32 // masked positions of all instances
+	labels    []int32 // and the original ids there
+	rows      []instance
+}
+
+type instance struct {
+	ids, tokens  int // start in Instances.tokens, number of them
+	first        int // tokens of [CLS] A [SEP]
+	mask, masked int // start in positions and labels, number of masked tokens
+	randomNext   bool
+}
+
+// Len returns the number of instances.
+func (x *Instances) Len() int { return len(x.rows) }
+
+// Masked returns the number of masked tokens.
+func (x *Instances) Masked() int { return len(x.positions) }
+
+// Tokens returns the number of tokens, padding not counted.
+func (x *Instances) Tokens() int { return len(x.tokens) }
+
+// RandomNext returns how many instances pair a sequence with a random one.
+func (x *Instances) RandomNext() int {
+	n := 0
+	for _, r := range x.rows {
+		if r.randomNext {
+			n++
+		}
+	}
+	return n
+}
+
+// maker makes instances; its random draws come in the reference's order.
+type maker struct {
+	*Instances
+	rng   *twister
+	vocab *wordpiece.Vocabulary
+	docs  *Documents
+
+	chunk [][]int32 // sentences collected for the next instance
+	a, b  []int32
+	picks []int32 // candidate positions
+}
+
+// Make makes the instances of a shard (spec: pretraining 1.6). The documents are shuffled in place.
+func Make(ctx context.Context, docs *Documents, vocab *wordpiece.Vocabulary, o Options) (*Instances, error) {
+	m := &maker{Instances: &Instances{Options: o}, rng: newTwister(o.Seed), vocab: vocab, docs: docs}
+	list := docs.list
+	m.rng.shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	for range o.Dupe {
+		for d := range list {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if err := m.document(d); err != nil {
+				return nil, fmt.Errorf("make instances of %s: %w", docs.Name, err)
+			}
+		}
+	}
+	m.rng.shuffle(len(m.rows), func(i, j int) { m.rows[i], m.rows[j] = m.rows[j], m.rows[i] })
+	return m.Instances, nil
+}
+
+// document appends the instances of document d.
+func (m *maker) document(d int) error {
+	longest := m.Options.Seq - 3
+	target := longest
+	if m.rng.random() < m.Options.ShortSeqProb {
+		target = m.rng.between(2, longest)
+	}
+	doc := m.docs.list[d]
+	m.chunk = m.chunk[:0]
+	length := 0
+	for i := 0; i < len(doc); i++ {
+		m.chunk = append(m.chunk, doc[i])
+		length += len(doc[i])
+		if i < len(doc)-1 && length < target {
+			continue
+		}
+		unused, err := m.pair(d, target)
+		if err != nil {
+			return err
+		}
+		i -= unused
+		m.chunk, length = m.chunk[:0], 0
+	}
+	return nil
+}
+
+// pair makes one instance of the sentences in m.chunk and returns how many of them it did not use.
+func (m *maker) pair(d, target int) (unused int, err error) {
+	end := 1
+	if len(m.chunk) >= 2 {
+		end = m.rng.between(1, len(m.chunk)-1)
+	}
+	m.a = join(m.a[:0], m.chunk[:end])
+	randomNext := len(m.chunk) == 1 || m.rng.random() < 0.5
+	if randomNext {
+		randomNext = m.randomSecond(d, target-len(m.a))
+		unused = len(m.chunk) - end
+	} else {
+		m.b = join(m.b[:0], m.chunk[end:])
+	}
+	a, b := truncate(m.rng, m.a, m.b, m.Options.Seq-3)
+	return unused, m.emit(a, b, randomNext)
+}
+
+func join(to []int32, sentences [][]int32) []int32 {
+	for _, s := range sentences {
+		to = append(to, s...)
+	}
+	return to
+}
+
+// randomSecond fills m.b from a random place of a random document, and returns whether that is another document than d: after ten
+// tries, or with a lone document, the same one is taken and counts as the true next.
+func (m *maker) randomSecond(d, want int) bool {
+	list := m.docs.list
+	r := d
+	for try := 0; try < 10 && (try == 0 || r == d); try++ {
+		r = m.rng.between(0, len(list)-1)
+	}
+	start := m.rng.between(0, len(list[r])-1)
+	m.b = m.b[:0]
+	for _, sentence := range list[r][start:] {
+		m.b = append(m.b, sentence...)
+		if len(m.b) >= want {
+			break
+		}
+	}
+	return r != d
+}
+
+// truncate drops tokens from the front or back of the longer of a and b, b when they are equal, until both fit into longest.
+func truncate(rng *twister, a, b []int32, longest int) ([]int32, []int32) {
+	for len(a)+len(b) > longest {
+		long := &b
+		if len(a) > len(b) {
+			long = &a
+		}
+		if rng.random() < 0.5 {
+			*long = (*long)[1:]
+		} else {
+			*long = (*long)[:len(*long)-1]
+		}
+	}
+	return a, b
+}
+
+func (m *maker) emit(a, b []int32, randomNext bool) error {
+	n := len(a) + len(b) + 3
+	if n > maxInstanceIDs {
+		err := fmt.Errorf("instance %d has %d ids, more than %d", len(m.rows), n, maxInstanceIDs)
+		return fault.WithHint(err, "sequences longer than %d tokens (--seq) do not fit BERT's positions", maxInstanceIDs)
+	}
+	row := instance{ids: len(m.tokens), tokens: n, first: len(a) + 2, mask: len(m.positions), randomNext: randomNext}
+	m.tokens = append(m.tokens, m.vocab.Cls)
+	m.tokens = append(m.tokens, a...)
+	m.tokens = append(m.tokens, m.vocab.Sep)
+	m.tokens = append(m.tokens, b...)
+	m.tokens = append(m.tokens, m.vocab.Sep)
+	m.mask(m.tokens[row.ids:])
+	row.masked = len(m.positions) - row.mask
+	m.rows = append(m.rows, row)
+	return nil
+}
+
+// mask chooses the tokens to predict, replaces them in ids, and appends their positions and original ids, ascending.
+func (m *maker) mask(ids []int32) {
+	m.picks = m.picks[:0]
+	for i, id := range ids {
+		if id != m.vocab.Cls && id != m.vocab.Sep {
+			m.picks = append(m.picks, int32(i))
+		}
+	}
+	picks := m.picks
+	m.rng.shuffle(len(picks), func(i, j int) { picks[i], picks[j] = picks[j], picks[i] })
+	n := min(m.Options.MaxPred, max(1, int(math.RoundToEven(float64(len(ids))*m.Options.MaskedLMProb))), len(picks))
+	start := len(m.labels)
+	for _, p := range picks[:n] {
+		m.positions, m.labels = append(m.positions, p), append(m.labels, ids[p])
+		switch {
+		case m.rng.random() < 0.8:
+			ids[p] = m.vocab.Mask
+		case m.rng.random() < 0.5:
+		default:
+			ids[p] = int32(m.rng.between(0, m.vocab.Size()-1))
+		}
+	}
+	sortPairs(m.positions[start:], m.labels[start:])
+}
+
+// sortPairs sorts positions ascending and labels with them. There are few.
+func sortPairs(positions, labels []int32) {
+	for i := 1; i < len(positions); i++ {
+		for j := i; j > 0 && positions[j] < positions[j-1]; j-- {
+			positions[j], positions[j-1] = positions[j-1], positions[j]
+			labels[j], labels[j-1] = labels[j-1], labels[j]
+		}
+	}
+}
