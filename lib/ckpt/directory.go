@@ -163,7 +163,7 @@ func Latest(out string) (dir string, damaged []error, err error) {
 	return "", damaged, nil
 }
 
-// Prune removes the oldest finished checkpoints of out but keep, and drafts left by killed runs.
+// Prune removes all finished checkpoints of out but the newest keep.
 func Prune(out string, keep int) error {
 	steps, err := Steps(out)
 	if err != nil {

@@ -102,9 +102,9 @@ func Run(p Program, o options, run func(context.Context, *Env, []string) error, 
 		parser.WriteManPage(env.Stdout)
 		return 0
 	case err != nil:
-		return env.fail(fault.WithHint(fault.Usagef("%s", strings.TrimSpace(err.Error())), "%s --help lists the options", p.Name))
+		return env.Fail(fault.WithHint(fault.Usagef("%s", strings.TrimSpace(err.Error())), "%s --help lists the options", p.Name))
 	case c.Threads < 0:
-		return env.fail(fault.Usagef("option -j: %d threads", c.Threads))
+		return env.Fail(fault.Usagef("option -j: %d threads", c.Threads))
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -118,7 +118,7 @@ func Run(p Program, o options, run func(context.Context, *Env, []string) error, 
 		env.message("error", "stopped by %v", os.Signal(caught.Signal))
 		return 128 + int(caught.Signal)
 	}
-	return env.fail(err)
+	return env.Fail(err)
 }
 
 // foldUnderscores makes --max_steps and --max-steps the same option.
@@ -148,10 +148,14 @@ func version() string {
 	return Version
 }
 
-// fail prints err and returns the exit status it means.
-func (e *Env) fail(err error) int {
+// Fail prints err and returns the exit status it means. Run calls it; a program does only before it aborts other ranks.
+func (e *Env) Fail(err error) int {
 	if err == nil {
 		return 0
+	}
+	told := fault.KindOf(err) == fault.Usage && e.launcherRank() > 0 // by rank 0
+	if told || fault.KindOf(err) == fault.Elsewhere {
+		return Status(err)
 	}
 	kind := "error"
 	if fault.KindOf(err) == fault.Stopped {
@@ -166,11 +170,26 @@ func (e *Env) fail(err error) int {
 
 // Status is the exit status that err means.
 func Status(err error) int {
-	if err == nil {
+	var by stoppedBy
+	switch {
+	case err == nil:
 		return 0
+	case errors.As(err, &by) && by.signal != syscall.SIGUSR2:
+		return 128 + int(by.signal)
 	}
-	return map[fault.Kind]int{fault.Failed: 1, fault.Usage: 2, fault.Answer: 3, fault.Stopped: 0}[fault.KindOf(err)]
+	return map[fault.Kind]int{fault.Failed: 1, fault.Usage: 2, fault.Answer: 3, fault.Stopped: 0, fault.Elsewhere: 1}[fault.KindOf(err)]
 }
+
+// stoppedBy is the orderly end of a program that a signal asked to save and stop.
+type stoppedBy struct {
+	error
+	signal syscall.Signal
+}
+
+func (s stoppedBy) Unwrap() error { return s.error }
+
+// StoppedBy makes err, an orderly end, exit as the signal asks: 0 for SIGUSR2, else 128 and the signal's number.
+func StoppedBy(s os.Signal, err error) error { return stoppedBy{err, s.(syscall.Signal)} }
 
 type caughtSignal struct{ syscall.Signal }
 

@@ -20,11 +20,12 @@ type Progress struct {
 	total int64 // 0 = unknown
 	start time.Time
 
-	mu   sync.Mutex
-	done int64
-	note string
-	next time.Time
-	bar  *progressbar.ProgressBar // nil when standard error is no terminal
+	mu    sync.Mutex
+	done  int64
+	first int64 // done before this run
+	note  string
+	next  time.Time
+	bar   *progressbar.ProgressBar // nil when standard error is no terminal
 }
 
 // Progress starts a display of verb ("training") in units ("steps"); total 0 means unknown. End it with Finish.
@@ -40,6 +41,9 @@ func (e *Env) Progress(verb, unit string, total int64) *Progress {
 	e.onReport(p.Report)
 	return p
 }
+
+// Start states that n units were done before this run; they do not count for the time left.
+func (p *Progress) Start(n int64) { p.mu.Lock(); p.first, p.done = n, n; p.mu.Unlock() }
 
 // Add counts n more units.
 func (p *Progress) Add(n int64) { p.mu.Lock(); p.set(p.done+n, p.note); p.mu.Unlock() }
@@ -78,8 +82,8 @@ func (p *Progress) line() string {
 	if p.note != "" {
 		s += ", " + p.note
 	}
-	if p.total > 0 && p.done > 0 {
-		s += ", " + Duration(time.Duration(float64(spent)/float64(p.done)*float64(p.total-p.done))) + " left"
+	if p.total > 0 && p.done > p.first {
+		s += ", " + Duration(time.Duration(float64(spent)/float64(p.done-p.first)*float64(p.total-p.done))) + " left"
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +49,28 @@ func OnlineCores() int {
 		return Cores()
 	}
 	return set.Count()
+}
+
+// ISA returns the instruction set that HPCBERT_ISA forces, "" when it is not set.
+func (e *Env) ISA() string { return e.Getenv("HPCBERT_ISA") }
+
+// Host returns the name of this node.
+func (e *Env) Host() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown host"
+	}
+	return name
+}
+
+// launcherRank returns the rank that the launcher gave this process, 0 without a launcher.
+func (e *Env) launcherRank() int {
+	for _, name := range []string{"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"} {
+		if n, err := strconv.Atoi(e.Getenv(name)); err == nil {
+			return n
+		}
+	}
+	return 0
 }
 
 // Launched tells whether an MPI launcher started this process.

@@ -1,7 +1,11 @@
 // Package comm is how ranks talk: the interface that the trainer uses and its one-process form.
 package comm
 
-import "fmt"
+import (
+	"fmt"
+
+	"hpcbert/lib/fault"
+)
 
 // Comm is a group of ranks. All ranks call a collective, in the same order. Slices are reduced in place. Errors name the call.
 type Comm interface {
@@ -56,5 +60,26 @@ func copyPart(call string, out, in []float32) error {
 		return fmt.Errorf("%s: %d values into %d", call, len(in), len(out))
 	}
 	copy(out, in)
+	return nil
+}
+
+// Together makes an error of any rank an error of all, after work that has no collective in it: the lowest rank that failed returns its own
+// error, the others fault.ErrElsewhere. All ranks call it.
+func Together(c Comm, err error) error {
+	failed := make([]int64, c.Size())
+	if err != nil {
+		failed[c.Rank()] = 1
+	}
+	if e := c.AllreduceInt64(failed); e != nil {
+		return e
+	}
+	for rank, n := range failed {
+		switch {
+		case n > 0 && rank == c.Rank():
+			return err
+		case n > 0:
+			return fault.ErrElsewhere
+		}
+	}
 	return nil
 }

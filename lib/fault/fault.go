@@ -10,10 +10,11 @@ import (
 type Kind int
 
 const (
-	Failed  Kind = iota // the work failed: exit 1
-	Usage               // wrong usage, nothing touched: exit 2
-	Answer              // a check answered no: exit 3
-	Stopped             // saved and stopped as asked: exit 0
+	Failed    Kind = iota // the work failed: exit 1
+	Usage                 // wrong usage, nothing touched: exit 2
+	Answer                // a check answered no: exit 3
+	Stopped               // saved and stopped as asked: exit 0
+	Elsewhere             // another rank failed and tells why: exit 1, nothing printed
 )
 
 type fault struct {
@@ -44,6 +45,9 @@ func Answerf(format string, a ...any) error {
 func Stoppedf(format string, a ...any) error {
 	return &fault{err: fmt.Errorf(format, a...), kind: Stopped}
 }
+
+// ErrElsewhere is what the other ranks of a job return when one has failed.
+var ErrElsewhere error = &fault{err: errors.New("another rank failed"), kind: Elsewhere}
 
 // KindOf returns the kind of the outermost fault in err's chain, Failed when there is none.
 func KindOf(err error) Kind {
