@@ -1,0 +1,181 @@
+package pretrain
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"hpcbert/lib/fault"
+	"hpcbert/lib/hdf5"
+	"hpcbert/lib/wordpiece"
+)
+
+// Set is the training shards of a folder.
+type Set struct {
+	Dir          string
+	Files        []string // paths, sorted
+	Rows         []int    // rows of each file
+	Seq, MaxPred int
+
+	// VocabSize comes from vocab.txt, 0 when there is none. The loader refuses ids beyond it; a caller that knows the model's
+	// vocabulary may set it before the loader is made.
+	VocabSize   int
+	VocabPath   string
+	VocabSHA256 string
+	Manifest    *Manifest // nil when there is none
+}
+
+// OpenSet finds the training shards of a folder, the files with "training" in their names that end in .hdf5 or .h5, and checks that
+// they have one shape, and the sizes, counts and vocabulary of the folder's manifest if it has one.
+func OpenSet(dir string) (*Set, error) { return openSet(dir, "training") }
+
+// OpenTestSet is OpenSet for the shards with "test" in their names.
+func OpenTestSet(dir string) (*Set, error) { return openSet(dir, "test") }
+
+func openSet(dir, kind string) (*Set, error) {
+	s := &Set{Dir: dir}
+	if err := s.find(kind); err != nil {
+		return nil, err
+	}
+	for _, name := range s.Files {
+		if err := s.addShape(name); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.readVocabulary(); err != nil {
+		return nil, err
+	}
+	manifest, err := ReadManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	s.Manifest = manifest
+	if manifest == nil {
+		return s, nil
+	}
+	if err := s.checkManifest(kind); err != nil {
+		err = fmt.Errorf("check %s: %w", filepath.Join(dir, ManifestName), err)
+		return nil, fault.WithHint(err, "run mkpretrain again with the same options to complete the folder, or with --force to make it anew")
+	}
+	return s, nil
+}
+
+// TotalRows returns the number of rows of all files.
+func (s *Set) TotalRows() int {
+	n := 0
+	for _, rows := range s.Rows {
+		n += rows
+	}
+	return n
+}
+
+func (s *Set) find(kind string) error {
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil {
+		return fault.WithHint(err, "a folder of HDF5 shards is wanted, as mkpretrain writes it")
+	}
+	others := 0
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case !isKind(name, kind) || strings.HasPrefix(name, ".") || e.IsDir():
+		case strings.HasSuffix(name, ".hdf5") || strings.HasSuffix(name, ".h5"):
+			s.Files = append(s.Files, filepath.Join(s.Dir, name))
+		default:
+			others++
+		}
+	}
+	sort.Strings(s.Files)
+	switch {
+	case len(s.Files) > 0:
+		return nil
+	case others > 0:
+		return fault.WithHint(fmt.Errorf("%s has no %s shards ending in .hdf5 or .h5, but %d other files of that name", s.Dir, kind, others),
+			"mkpretrain makes HDF5 shards of text shards")
+	}
+	return fault.WithHint(fmt.Errorf("%s has no %s shards: no file with %q in its name ends in .hdf5 or .h5", s.Dir, kind, kind), "mkpretrain makes such shards")
+}
+
+// isKind tells by its name whether a file is of that kind; one of training is never a test file, whatever its corpus is called.
+func isKind(name, kind string) bool {
+	if training := strings.Contains(name, "training"); training || kind == "training" {
+		return training && kind == "training"
+	}
+	return strings.Contains(name, kind)
+}
+
+// addShape reads the sizes of one more file.
+func (s *Set) addShape(name string) error {
+	f, err := hdf5.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	rows, seq, maxPred, err := shardShape(f)
+	if err != nil {
+		return fault.WithHint(err, "this is not a pre-training shard: remove it from the folder, or make it with mkpretrain")
+	}
+	if len(s.Rows) == 0 {
+		s.Seq, s.MaxPred = seq, maxPred
+	}
+	if seq != s.Seq || maxPred != s.MaxPred {
+		return fault.WithHint(fmt.Errorf("%s has sequences of %d tokens and %d predictions, but %s of %d and %d", name, seq, maxPred, s.Files[0], s.Seq, s.MaxPred),
+			"keep shards of different --seq or --max-pred in folders of their own")
+	}
+	s.Rows = append(s.Rows, rows)
+	return nil
+}
+
+func (s *Set) readVocabulary() error {
+	path := filepath.Join(s.Dir, VocabularyName)
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	v, err := wordpiece.Load(f, path)
+	if err != nil {
+		return err
+	}
+	s.VocabPath, s.VocabSize, s.VocabSHA256 = path, v.Size(), v.SHA256
+	return nil
+}
+
+// checkManifest compares names, sizes and row counts; the hashes are left to mkpretrain, which compares them when it is run again.
+func (s *Set) checkManifest(kind string) error {
+	m := s.Manifest
+	if !m.Complete {
+		return errors.New("the shards are not complete: mkpretrain was interrupted or is still at work")
+	}
+	if s.VocabPath == "" {
+		return fmt.Errorf("%s is missing", VocabularyName)
+	}
+	if s.VocabSHA256 != m.Vocabulary.SHA256 {
+		return fmt.Errorf("%s is not the vocabulary that the shards were made with (SHA-256 %.12s, not %.12s)", s.VocabPath, s.VocabSHA256, m.Vocabulary.SHA256)
+	}
+	for i, path := range s.Files {
+		e := m.Find(filepath.Base(path))
+		if e == nil {
+			return fmt.Errorf("%s is not in the manifest", path)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if info.Size() != e.Bytes || s.Rows[i] != e.Rows {
+			return fmt.Errorf("%s has %d rows in %d bytes, not %d in %d", path, s.Rows[i], info.Size(), e.Rows, e.Bytes)
+		}
+	}
+	for _, e := range m.Shards {
+		path := filepath.Join(s.Dir, e.File)
+		if _, err := os.Stat(path); err != nil && isKind(e.File, kind) {
+			return fmt.Errorf("%s is missing", path)
+		}
+	}
+	return nil
+}
