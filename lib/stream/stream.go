@@ -29,6 +29,7 @@ type Reader struct {
 
 	ctx   context.Context
 	file  *os.File // nil for standard input
+	plain bool     // not compressed
 	body  io.Reader
 	close func()
 }
@@ -81,7 +82,7 @@ func (r *Reader) decompress(in *bufio.Reader) error {
 		}
 		r.body, r.close = z, z.Close
 	default:
-		r.body = in
+		r.body, r.plain = in, true
 	}
 	return nil
 }
@@ -115,6 +116,15 @@ func (r *Reader) Size() int64 {
 		}
 	}
 	return 0
+}
+
+// Plain tells whether the input is a regular file that is not compressed: positions in the stream are positions in the file.
+func (r *Reader) Plain() bool {
+	if r.file == nil || !r.plain {
+		return false
+	}
+	info, err := r.file.Stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 func truncated(err error) error {

@@ -1,0 +1,176 @@
+/*
+Shard spreads sentences over training and test shards.
+
+	shard --train N [--test M] -o FOLDER [OPTION...] [FILE...]
+
+It reads sentence streams (one sentence a line, blank lines between articles, as segment writes) from the files, or standard input,
+and writes FOLDER/training_0.txt to training_N-1.txt and test_0.txt to test_M-1.txt in the same form. No article is cut; each goes to
+the shard to which the original BERT data preparation gives it: all shards of a kind get nearly the same number of sentences, large
+articles first. shards.json beside them tells the options and what each shard holds.
+
+# Options
+
+	--fraction F
+
+is the part of all sentences meant for the test shards. An article larger than a shard's share makes all shards of its kind larger.
+
+	--name NAME
+
+puts NAME_ before the files' names, so that several sets fit in one folder.
+
+	--force
+
+replaces a set in the folder that was made with other options or is not whole, with all its shards.
+
+	--dry-run
+
+prints the name, articles and sentences of each shard on standard output, with tabs between, and writes no file.
+
+# Examples
+
+	wikiextract enwiki.xml.bz2 | segment | shard --train 256 --test 256 -o shards
+	shard --train 4 --test 1 --name wiki -o shards sentences.txt.zst
+	segment a.jsonl | shard --train 4 --test 1 --dry-run
+
+# Exit status
+
+0 all shards are written; 1 it failed, and the folder is as it was; 2 wrong usage.
+
+# Files
+
+While it runs, the folder holds a hidden folder .shard-*.tmp with the shards so far and a copy of input that is packed or comes
+through a pipe: room for twice the text is needed. A run that is killed leaves it behind; it may be removed.
+
+# Memory
+
+24 bytes an article, and 16 MiB a thread (more where a single article is longer).
+
+# Reproducibility
+
+The same input gives the same bytes with any -j, and the placement of the original data preparation.
+
+# Bugs
+
+When the renames at the end are interrupted, the set lacks shards.json, and the next run asks for --force.
+*/
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"hpcbert/lib/cli"
+	"hpcbert/lib/corpus"
+	"hpcbert/lib/fault"
+	"hpcbert/lib/shard"
+)
+
+var program = cli.Program{
+	Name:    "shard",
+	Args:    "[FILE...]",
+	Summary: "spread sentences over training and test shards",
+	Help: `Reads one sentence a line with blank lines between articles, as segment writes, and writes whole articles to FOLDER/training_I.txt and
+FOLDER/test_I.txt, shards of nearly equal numbers of sentences, placed as in the original BERT data preparation.`,
+	Examples: `
+  wikiextract enwiki.xml.bz2 | segment | shard --train 256 --test 256 -o shards
+  shard --train 4 --test 1 --name wiki -o shards sentences.txt.zst
+  segment a.jsonl | shard --train 4 --test 1 --dry-run`,
+}
+
+type options struct {
+	cli.Common
+	Output   string  `short:"o" long:"output" value-name:"FOLDER" description:"folder for the shards, made if missing"`
+	Train    int     `long:"train" value-name:"N" description:"training shards"`
+	Test     int     `long:"test" value-name:"M" default:"1" description:"test shards"`
+	Fraction float64 `long:"fraction" value-name:"F" default:"0.1" description:"part of the sentences for the test shards"`
+	Name     string  `long:"name" value-name:"NAME" description:"begin file names with NAME_"`
+	Force    bool    `long:"force" description:"replace a set of other options"`
+	DryRun   bool    `long:"dry-run" description:"print what each shard would hold, write nothing"`
+}
+
+func main() {
+	var o options
+	cli.Main(program, &o, o.run)
+}
+
+func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
+	want := shard.Options{Train: o.Train, Test: o.Test, Fraction: o.Fraction}
+	if err := want.Check(); err != nil {
+		return fault.WithHint(err, "for example: shard --train 256 --test 256 -o shards")
+	}
+	if o.Output == "" && !o.DryRun {
+		return fault.WithHint(fault.Usagef("no output folder"), "give one with -o FOLDER, or --dry-run")
+	}
+	if err := corpus.CheckFiles(args); err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"-"}
+	}
+	if o.DryRun {
+		return o.dryRun(ctx, env, args, want)
+	}
+	set, err := shard.Create(o.Output, o.Name, want, o.Force)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	sentences, placement, err := place(ctx, env, args, set.Spool(), want)
+	if err != nil {
+		return err
+	}
+	progress := env.Progress("writing", "shards", int64(o.Train+o.Test))
+	defer progress.Finish()
+	m, err := set.Write(ctx, sentences, placement, env.Threads(), func(done int64) { progress.Set(done, "") })
+	if err != nil {
+		return err
+	}
+	env.Summaryf("spread %d articles of %d sentences over %d training and %d test shards in %s", m.Articles, m.Sentences, o.Train, o.Test, o.Output)
+	return nil
+}
+
+func (o *options) dryRun(ctx context.Context, env *cli.Env, args []string, want shard.Options) error {
+	sentences, placement, err := place(ctx, env, args, "", want)
+	if err != nil {
+		return err
+	}
+	if err := printFiles(env.Stdout, shard.Describe(o.Name, sentences, placement)); err != nil {
+		return fmt.Errorf("write standard output: %w", err)
+	}
+	env.Summaryf("would spread %d articles of %d sentences over %d training and %d test shards", len(sentences.Sentences), sentences.Total, o.Train, o.Test)
+	return nil
+}
+
+// place counts the input's sentences and spreads its articles.
+func place(ctx context.Context, env *cli.Env, args []string, spool string, want shard.Options) (*shard.Corpus, *shard.Placement, error) {
+	progress := env.Progress("counting", "articles", 0)
+	sentences, err := shard.Scan(ctx, args, env.Stdin, spool, func(articles, sentences int64) {
+		progress.Set(articles, fmt.Sprintf("%d sentences", sentences))
+	})
+	progress.Finish()
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := shard.Place(sentences.Sentences, want)
+	if err != nil {
+		return nil, nil, err
+	}
+	share := p.NominalTrain
+	if want.Test > 0 {
+		share = min(share, p.NominalTest)
+	}
+	if p.Largest > share {
+		env.Warnf("the largest article has %d sentences, more than a shard's share of %d: shards will be uneven", p.Largest, share)
+	}
+	return sentences, p, nil
+}
+
+func printFiles(w io.Writer, files []shard.FileInfo) error {
+	for _, f := range files {
+		if _, err := fmt.Fprintf(w, "%s\t%d\t%d\n", f.File, f.Articles, f.Sentences); err != nil {
+			return err
+		}
+	}
+	return nil
+}
