@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"hpcbert/lib/cli"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// run runs shard and returns its exit status, standard output and standard error.
+func run(stdin string, args ...string) (status int, stdout, stderr string) {
+	var out, talk bytes.Buffer
+	var o options
+	status = cli.Run(program, &o, o.run, args, &cli.Env{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &talk})
+	return status, out.String(), talk.String()
+}
+
+func mustRun(t *testing.T, stdin string, args ...string) {
+	t.Helper()
+	if status, _, stderr := run(stdin, args...); status != 0 {
+		t.Fatalf("shard %q: exit %d\n%s", args, status, stderr)
+	}
+}
+
+// readFolder returns all files of a folder by name.
+func readFolder(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[e.Name()] = string(b)
+	}
+	return files
+}
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	name = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func pack(text string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	io.WriteString(z, text)
+	z.Close()
+	return b.String()
+}
+
+// referenceCorpus has 40 articles, article k of 1+((7k²+3k) mod 23) sentences.
+func referenceCorpus() string {
+	var b strings.Builder
+	for k := range 40 {
+		for s := range 1 + (7*k*k+3*k)%23 {
+			fmt.Fprintf(&b, "%d.%d sentence\n", k, s)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// referenceShards are the shards of the original data preparation for it, by the article numbers it gave.
+func referenceShards(prefix string) map[string]string {
+	placement := map[string][]int{
+		"training_0": {21, 10, 37, 38, 35, 12, 11, 36, 13}, "training_1": {18, 6, 25, 24, 27, 4, 5, 26, 3},
+		"training_2": {32, 33, 31, 14, 15, 20, 34, 22}, "training_3": {30, 29, 8, 2, 1, 19, 28, 17},
+		"test_0": {9, 39, 16}, "test_1": {7, 23, 0},
+	}
+	files := map[string]string{}
+	for name, articles := range placement {
+		var b strings.Builder
+		for _, k := range articles {
+			for s := range 1 + (7*k*k+3*k)%23 {
+				fmt.Fprintf(&b, "%d.%d sentence\n", k, s)
+			}
+			b.WriteByte('\n')
+		}
+		files[prefix+name+".txt"] = b.String()
+	}
+	return files
+}
+
+func TestShardsOfTheReference(t *testing.T) {
+	text := referenceCorpus()
+	half := strings.Index(text, "20.0 sentence")
+	cases := []struct {
+		name, stdin string
+		inputs      []string
+	}{
+		{"standard input", text, nil},
+		{"packed standard input", pack(text), []string{"-"}},
+		{"plain file", "", []string{writeFile(t, "in", text)}},
+		{"packed file", "", []string{writeFile(t, "in", pack(text))}},
+		{"several files of all kinds", text[half:], []string{writeFile(t, "a", "\n\n"+text[:half]), "-"}},
+		{"several files, the second packed", "", []string{writeFile(t, "a", text[:half]), writeFile(t, "b", pack(text[half:]))}},
+		{"byte order marks", "", []string{writeFile(t, "a", "\ufeff"+text[:half]), writeFile(t, "b", "\ufeff"+text[half:])}},
+		{"carriage returns", strings.ReplaceAll(text, "\n", "\r\n"), nil},
+		{"no last newlines", strings.TrimRight(text, "\n"), nil},
+		{"more blank lines", strings.ReplaceAll(text, "\n\n", "\n\n \n\n"), nil},
+	}
+	for _, c := range cases {
+		for _, threads := range []string{"-j1", "-j5"} {
+			t.Run(c.name+threads, func(t *testing.T) {
+				dir := filepath.Join(t.TempDir(), "a", "shards")
+				mustRun(t, c.stdin, append([]string{threads, "--train", "4", "--test=2", "--name", "wiki", "-o", dir}, c.inputs...)...)
+				got := readFolder(t, dir)
+				if !strings.Contains(got["wiki_shards.json"], `"sentences": 432`) {
+					t.Errorf("shards.json: %s", got["wiki_shards.json"])
+				}
+				delete(got, "wiki_shards.json")
+				if diff := cmp.Diff(referenceShards("wiki_"), got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+func TestDryRun(t *testing.T) {
+	status, stdout, stderr := run(referenceCorpus(), "--train", "4", "--test", "2", "--dry-run")
+	want := "training_0.txt\t9\t99\ntraining_1.txt\t9\t99\ntraining_2.txt\t8\t95\ntraining_3.txt\t8\t95\ntest_0.txt\t3\t22\ntest_1.txt\t3\t22\n"
+	if status != 0 || stdout != want {
+		t.Errorf("exit %d, output %q\n%s", status, stdout, stderr)
+	}
+}
+
+func TestReplacing(t *testing.T) {
+	text, dir := referenceCorpus(), t.TempDir()
+	mustRun(t, text, "--train", "4", "--test", "2", "-o", dir)
+	first := readFolder(t, dir)
+	mustRun(t, text, "--train", "4", "--test", "2", "-o", dir)
+	if diff := cmp.Diff(first, readFolder(t, dir)); diff != "" {
+		t.Errorf("the same run again gives other bytes (-first +again):\n%s", diff)
+	}
+	for _, other := range [][]string{{"--train", "3", "--test", "2"}, {"--train", "4", "--test", "2", "--fraction", "0.2"}} {
+		status, _, stderr := run(text, append(other, "-o", dir)...)
+		if status != 1 || !strings.Contains(stderr, "shards of other options: 4 training, 2 test, fraction 0.1") || !strings.Contains(stderr, "shard: hint: ") {
+			t.Errorf("%q: exit %d: %s", other, status, stderr)
+		}
+	}
+	if diff := cmp.Diff(first, readFolder(t, dir)); diff != "" {
+		t.Errorf("a refused run changed the folder (-before +after):\n%s", diff)
+	}
+	mustRun(t, text, "--train", "3", "--test", "1", "--name", "other", "-o", dir)
+	mustRun(t, text, "--train", "2", "--test", "1", "--force", "-o", dir)
+	if got := len(readFolder(t, dir)); got != 5+4 {
+		t.Errorf("%d files, want the 5 of one set and the 4 of the other", got)
+	}
+	os.Remove(filepath.Join(dir, "shards.json"))
+	if status, _, stderr := run(text, "--train", "2", "--test", "1", "-o", dir); status != 1 || !strings.Contains(stderr, "not known to be whole") {
+		t.Errorf("unfinished set: exit %d: %s", status, stderr)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	packed := pack(strings.Repeat(referenceCorpus(), 20))
+	cases := []struct {
+		name, stdin string
+		args        []string
+		status      int
+		says        []string
+	}{
+		{"unknown flag", "", []string{"--frobnicate"}, 2, []string{"frobnicate"}},
+		{"no training shards", "", []string{"--train=0"}, 2, []string{"0 training shards"}},
+		{"fraction of everything", "", []string{"--fraction=1"}, 2, []string{"test fraction 1"}},
+		{"name with a slash", "a.\n\nb.\n", []string{"--name=a/b"}, 2, []string{`set name "a/b"`}},
+		{"missing file", "", []string{"no-such-file"}, 1, []string{"no-such-file", "hint: "}},
+		{"folder as input", "", []string{t.TempDir()}, 1, []string{"is a directory"}},
+		{"empty input", "", nil, 1, []string{"0 articles are fewer than 1 training and 1 test shards", "hint: "}},
+		{"too few articles", "a.\nb.\n", nil, 1, []string{"1 articles are fewer", "hint: "}},
+		{"cut-off gzip", packed[:len(packed)-10], nil, 1, []string{"read standard input: unexpected EOF", "cut off"}},
+		{"binary", "\x7fELF\x02\x01\x01\x00", nil, 1, []string{"read standard input: line 1: byte 8 is NUL", "hint: "}},
+		{"Latin-1", "a.\n\nb\xe9.\n", nil, 1, []string{"read standard input: line 3: byte 2 is not UTF-8", "hint: "}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "shards")
+			status, stdout, stderr := run(c.stdin, append([]string{"--train=1", "-o", dir}, c.args...)...)
+			if status != c.status || strings.Count(stderr, ": error: ") != 1 {
+				t.Errorf("exit %d, want %d: %s", status, c.status, stderr)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("says %q, want %q", stderr, want)
+				}
+			}
+			if _, err := os.Stat(dir); err == nil || stdout != "" {
+				t.Errorf("left the folder behind, or wrote %q", stdout)
+			}
+		})
+	}
+	if status, _, stderr := run("a.\n\nb.\n", "--train=1"); status != 2 || !strings.Contains(stderr, "no output folder") {
+		t.Errorf("without -o: exit %d: %s", status, stderr)
+	}
+}
+
+func TestOutputFolderIsAFile(t *testing.T) {
+	name := writeFile(t, "file", "kept")
+	if status, _, stderr := run(referenceCorpus(), "--train=1", "-o", name); status != 1 || !strings.Contains(stderr, "not a directory") {
+		t.Errorf("exit %d: %s", status, stderr)
+	}
+	if b, _ := os.ReadFile(name); string(b) != "kept" {
+		t.Errorf("the file is now %q", b)
+	}
+}
+
+func TestUnwritableFolder(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("skipped: root may write anywhere")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, stderr := run(referenceCorpus(), "--train=1", "-o", dir); status != 1 || !strings.Contains(stderr, "permission denied") || !strings.Contains(stderr, "hint: ") {
+		t.Errorf("exit %d: %s", status, stderr)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("skipped: no small file system to fill: %v", err)
+	}
+	defer syscall.Unmount(dir, 0)
+	text := strings.Repeat(referenceCorpus(), 80)
+	cases := []struct {
+		name, stdin string
+		inputs      []string
+	}{
+		{"while writing shards", "", []string{writeFile(t, "in", strings.Repeat(text, 4))}},
+		{"while copying the input", strings.Repeat(text, 8), nil},
+	}
+	for _, c := range cases {
+		status, _, stderr := run(c.stdin, append([]string{"--train=2", "-o", dir}, c.inputs...)...)
+		if status != 1 || !strings.Contains(stderr, "no space left on device") {
+			t.Errorf("%s: exit %d: %s", c.name, status, stderr)
+		}
+		if left := readFolder(t, dir); len(left) > 0 {
+			t.Errorf("%s: left %d files behind", c.name, len(left))
+		}
+	}
+}
