@@ -174,22 +174,11 @@ func Status(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &by) && by.signal != syscall.SIGUSR2:
+	case errors.As(err, &by):
 		return 128 + int(by.signal)
 	}
 	return map[fault.Kind]int{fault.Failed: 1, fault.Usage: 2, fault.Answer: 3, fault.Stopped: 0, fault.Elsewhere: 1}[fault.KindOf(err)]
 }
-
-// stoppedBy is the orderly end of a program that a signal asked to save and stop.
-type stoppedBy struct {
-	error
-	signal syscall.Signal
-}
-
-func (s stoppedBy) Unwrap() error { return s.error }
-
-// StoppedBy makes err, an orderly end, exit as the signal asks: 0 for SIGUSR2, else 128 and the signal's number.
-func StoppedBy(s os.Signal, err error) error { return stoppedBy{err, s.(syscall.Signal)} }
 
 type caughtSignal struct{ syscall.Signal }
 
@@ -214,18 +203,6 @@ func (e *Env) watchSignals(cancel context.CancelCauseFunc) {
 			cancel(caughtSignal{s.(syscall.Signal)})
 		}
 	}
-}
-
-// CatchStop makes SIGTERM, SIGINT and SIGUSR2 requests to save and stop, delivered on the channel, instead of an end.
-func (e *Env) CatchStop() <-chan os.Signal {
-	stop := make(chan os.Signal, 4)
-	e.mu.Lock()
-	e.stop = stop
-	e.mu.Unlock()
-	if e.signals != nil {
-		signal.Notify(e.signals, syscall.SIGUSR2)
-	}
-	return stop
 }
 
 // onReport has f called at every SIGUSR1.
