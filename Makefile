@@ -1,0 +1,84 @@
+# hpcbert: `make demo` and `make test` do everything on a fresh Debian machine with Go.
+#
+#   make            build bin/*
+#   make deps       install what is missing from Debian, or print the line that does
+#   make demo       the whole road on the bundled corpus: dump, text, shards, HDF5, two ranks train a small BERT, loss curve
+#   make real       the same on the real English dump of DATA
+#   make test       lint, build, all tests that fit into ten minutes on two cores
+#   make test-slow  what takes longer
+#   make lint       gofmt, go vet, staticcheck, shellcheck, gcc -Wall -Wextra -Werror
+#   make bench      speed of the kernels on this CPU
+#   make install    copy bin/* and build/*.so below PREFIX
+#
+# Variables: DATA=folder of real data for the checks that need it (skipped without), MINILM=folder of real BERT weights, PREFIX=/usr/local.
+
+PREFIX ?= /usr/local
+DATA ?=
+MINILM ?=
+export HPCBERT_DATA := $(if $(DATA),$(abspath $(DATA)))
+export HPCBERT_MINILM := $(if $(MINILM),$(abspath $(MINILM)))
+export CGO_ENABLED := 1
+
+GO ?= go
+CXX ?= g++
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+TOOLS := $(notdir $(wildcard tools/*))
+SCRIPTS := $(wildcard test/*.sh sub/*.sh sub/*.sub) .ci/run
+PACKAGES := gcc g++ pkg-config libopenmpi-dev openmpi-bin libhdf5-dev shellcheck python3-h5py
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+.PHONY: all build deps demo real test test-slow lint bench install clean
+
+all: build
+
+# go build decides itself what is out of date.
+build: deps cudahost
+	$(GO) build -ldflags '-X hpcbert/lib/cli.Version=$(VERSION)' -o bin/ ./tools/...
+
+.PHONY: cudahost
+cudahost: build/libhpcbert_cudahost.so
+
+build/libhpcbert_cudahost.so: $(wildcard kernels/*.cu kernels/*.cuh kernels/ops.h kernels/host/*) | deps
+	@mkdir -p build
+	$(CXX) -std=c++17 -O2 -fPIC -shared -Wall -Wextra -Werror -x c++ -Ikernels/host -Ikernels $(wildcard kernels/*.cu kernels/host/*.cc) -o $@
+
+deps:
+	@missing=; for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	command -v apt-get >/dev/null || { echo "make: please install what Debian calls:$$missing" >&2; exit 0; }; \
+	if [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then \
+		echo "make: installing$$missing"; \
+		$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "make: these packages are missing; install them with: sudo apt-get install$$missing" >&2; exit 1; \
+	fi
+
+demo: build
+	test/demo.sh
+
+real: build
+	test/real.sh "$(DATA)"
+
+test: lint build
+	$(GO) test ./...
+
+test-slow: build
+	HPCBERT_SLOW=1 $(GO) test -timeout 60m ./...
+
+lint: deps
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt: $$out" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	shellcheck $(SCRIPTS)
+	@for f in kernels/*.c; do $(CC) -std=gnu11 -O2 -Wno-psabi -Wall -Wextra -Werror -c -o /dev/null $$f || exit 1; done
+
+bench: build
+	test/bench.sh
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(addprefix bin/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 build/libhpcbert_cudahost.so $(DESTDIR)$(PREFIX)/lib
+
+clean:
+	rm -rf bin build demo real
