@@ -95,28 +95,52 @@ static struct attention_head attention_head(const struct attention *a, long item
 	return x;
 }
 
-/* Packs the rows of src [n, ld], d columns of them, into a panel [n, d]. */
+/* Packs src [n, ld], d columns of it, into a panel [n, d]. */
 static void attention_pack(float *panel, const float *src, int64_t ld, int64_t n, int64_t d)
 {
-	for (int64_t c = 0; c < d; c += ATTENTION_COLUMNS) {
-		int64_t columns = d - c < ATTENTION_COLUMNS ? d - c : ATTENTION_COLUMNS;
-		for (int64_t r = 0; r < n; r++, panel += ATTENTION_COLUMNS) {
-			memset(panel + columns, 0, (size_t)(ATTENTION_COLUMNS - columns) * sizeof *panel);
-			memcpy(panel, src + r * ld + c, (size_t)columns * sizeof *panel);
-		}
+	int64_t c = 0;
+	for (; c + ATTENTION_COLUMNS <= d; c += ATTENTION_COLUMNS)
+		for (int64_t r = 0; r < n; r++, panel += ATTENTION_COLUMNS)
+			for (int64_t j = 0; j < ATTENTION_COLUMNS; j += VL)
+				vstore(panel + j, vload(src + r * ld + c + j));
+	for (int64_t r = 0; r < n && c < d; r++, panel += ATTENTION_COLUMNS)
+		for (int64_t j = 0; j < ATTENTION_COLUMNS; j++)
+			panel[j] = c + j < d ? src[r * ld + c + j] : 0;
+}
+
+/* dst[c, r] = src[r, c] for 8 x 8 values */
+INLINE void attention_transpose8(float *dst, int64_t ldd, const float *src, int64_t ld)
+{
+#if defined(__AVX2__)
+	for (int half = 0; half < 2; half++, src += 4, dst += 4 * ldd) {
+		__m256 row[4]; /* rows i and i + 4 side by side */
+		for (int i = 0; i < 4; i++)
+			row[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(src + i * ld)), _mm_loadu_ps(src + (i + 4) * ld), 1);
+		__m256 a = _mm256_unpacklo_ps(row[0], row[1]), b = _mm256_unpacklo_ps(row[2], row[3]);
+		__m256 c = _mm256_unpackhi_ps(row[0], row[1]), d = _mm256_unpackhi_ps(row[2], row[3]);
+		_mm256_storeu_ps(dst, _mm256_shuffle_ps(a, b, 0x44));
+		_mm256_storeu_ps(dst + ldd, _mm256_shuffle_ps(a, b, 0xee));
+		_mm256_storeu_ps(dst + 2 * ldd, _mm256_shuffle_ps(c, d, 0x44));
+		_mm256_storeu_ps(dst + 3 * ldd, _mm256_shuffle_ps(c, d, 0xee));
 	}
+#else
+	for (int c = 0; c < 8; c++)
+		for (int r = 0; r < 8; r++)
+			dst[c * ldd + r] = src[r * ld + c];
+#endif
 }
 
 /* Packs src [n, ld], d columns of it, transposed into a panel [d, n]. */
 static void attention_pack_transposed(float *panel, const float *src, int64_t ld, int64_t n, int64_t d)
 {
-	for (int64_t r = 0; r < n; r += ATTENTION_COLUMNS) {
-		int64_t columns = n - r < ATTENTION_COLUMNS ? n - r : ATTENTION_COLUMNS;
-		for (int64_t c = 0; c < d; c++, panel += ATTENTION_COLUMNS) {
-			for (int64_t i = 0; i < columns; i++)
-				panel[i] = src[(r + i) * ld + c];
-			memset(panel + columns, 0, (size_t)(ATTENTION_COLUMNS - columns) * sizeof *panel);
-		}
+	for (int64_t r = 0; r < round_up(n, ATTENTION_COLUMNS); r += 8) {
+		float *dst = panel + r / ATTENTION_COLUMNS * ATTENTION_COLUMNS * d + r % ATTENTION_COLUMNS;
+		int64_t c = 0;
+		for (; c + 8 <= d && r + 8 <= n; c += 8)
+			attention_transpose8(dst + c * ATTENTION_COLUMNS, ATTENTION_COLUMNS, src + r * ld + c, ld);
+		for (; c < d; c++)
+			for (int64_t i = 0; i < 8; i++)
+				dst[c * ATTENTION_COLUMNS + i] = r + i < n ? src[(r + i) * ld + c] : 0;
 	}
 }
 

@@ -50,14 +50,28 @@ INLINE vf vselect(vi mask, vf a, vf b)
 	return (vf)((mask & (vi)a) | (~mask & (vi)b));
 }
 
+/* a > b ? a : b in each lane, so b where one of them is NaN; compilers do not see the one instruction that this is. */
 INLINE vf vmax(vf a, vf b)
 {
+#if defined(__AVX512F__) && VL == 16
+	return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__) && VL == 8
+	return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
 	return vselect(a > b, a, b);
+#endif
 }
 
+/* a < b ? a : b */
 INLINE vf vmin(vf a, vf b)
 {
+#if defined(__AVX512F__) && VL == 16
+	return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__) && VL == 8
+	return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
 	return vselect(a < b, a, b);
+#endif
 }
 
 /* Sum and maximum over the lanes, in an order that depends on VL alone. */
