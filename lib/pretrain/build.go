@@ -1,0 +1,275 @@
+package pretrain
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+
+	"hpcbert/lib/fault"
+	"hpcbert/lib/stream"
+	"hpcbert/lib/wordpiece"
+)
+
+// Build makes a folder of HDF5 shards from text shards, one of each, and continues where an earlier run ended.
+type Build struct {
+	Dir        string
+	Options    Options
+	VarySeed   bool // add the number at the end of a shard's name to the seed
+	Tokenizer  *wordpiece.Tokenizer
+	Vocabulary []byte // the vocabulary file
+	Threads    int
+	Force      bool   // make shards anew whatever the folder holds
+	Version    string // of the program, for the manifest
+
+	// Done is told of every shard that is whole, one at a time; skipped ones were so before.
+	Done func(e ShardEntry, skipped bool)
+
+	mu       sync.Mutex
+	manifest *Manifest
+	made     int
+}
+
+// OutputName returns the name of the shard made of a text shard: the same without its suffixes, and .hdf5.
+func OutputName(input string) string {
+	name := filepath.Base(input)
+	for _, suffix := range []string{".gz", ".zst", ".bz2"} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	return strings.TrimSuffix(name, ".txt") + ".hdf5"
+}
+
+// Run makes the shards, Threads of them at a time, and ends at the first error. It returns the folder's manifest.
+func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
+	if err := b.checkInputs(inputs); err != nil {
+		return nil, err
+	}
+	want := &Manifest{Version: b.Version, Options: b.Options, VarySeed: b.VarySeed,
+		Vocabulary: VocabularyEntry{b.Tokenizer.Vocabulary().Size(), b.Tokenizer.Vocabulary().SHA256}}
+	fresh, err := b.open(want, inputs)
+	if err != nil {
+		return nil, err
+	}
+	undo, err := b.begin(fresh)
+	if err == nil {
+		err = b.all(ctx, inputs)
+	}
+	if err == nil {
+		b.manifest.Complete = true
+		err = b.manifest.Write(b.Dir)
+	}
+	if err != nil {
+		if fresh && b.made == 0 {
+			undo()
+		}
+		return nil, err
+	}
+	return b.manifest, nil
+}
+
+func (b *Build) checkInputs(inputs []string) error {
+	outputs := map[string]string{}
+	for _, name := range inputs {
+		info, err := os.Stat(name)
+		if err != nil {
+			return fault.WithHint(err, "mkpretrain reads text shards, as shard writes them")
+		}
+		if info.IsDir() {
+			return fault.WithHint(fmt.Errorf("read %s: is a directory", name), "name its files: %s/*", strings.TrimRight(name, "/"))
+		}
+		out := OutputName(name)
+		if other, twice := outputs[out]; twice {
+			return fault.Usagef("%s and %s would both become %s", other, name, out)
+		}
+		outputs[out] = name
+		if _, err := b.seed(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var shardNumber = regexp.MustCompile(`(\d+)\.hdf5$`)
+
+func (b *Build) seed(input string) (int64, error) {
+	if !b.VarySeed {
+		return b.Options.Seed, nil
+	}
+	m := shardNumber.FindStringSubmatch(OutputName(input))
+	if m == nil {
+		return 0, fault.Usagef("%s has no number at the end of its name to add to the seed", input)
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	return b.Options.Seed + n, err
+}
+
+// open decides what the folder's earlier contents mean; fresh tells that it held no manifest.
+func (b *Build) open(want *Manifest, inputs []string) (fresh bool, err error) {
+	old, err := ReadManifest(b.Dir)
+	if b.Force {
+		b.manifest = want
+		return old == nil && err == nil, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if old != nil {
+		if difference := old.Differs(want); difference != "" {
+			err := fmt.Errorf("the shards in %s were %s", b.Dir, difference)
+			return false, fault.WithHint(err, "write to another folder (-o), or use --force to make these shards anew")
+		}
+		b.manifest = old
+		b.manifest.Version = want.Version
+		return false, nil
+	}
+	for _, name := range inputs {
+		path := filepath.Join(b.Dir, OutputName(name))
+		if _, err := os.Lstat(path); err == nil {
+			return false, fault.WithHint(fmt.Errorf("%s exists, and no %s says how it was made", path, ManifestName), "write to another folder (-o), or use --force to replace it")
+		}
+	}
+	b.manifest = want
+	return true, nil
+}
+
+// begin makes the folder, its vocabulary and a manifest that is not complete, so that an interrupted run can be told from a whole one;
+// undo removes them.
+func (b *Build) begin(fresh bool) (undo func(), err error) {
+	_, missing := os.Stat(b.Dir)
+	vocabulary := filepath.Join(b.Dir, VocabularyName)
+	_, noVocabulary := os.Stat(vocabulary)
+	undo = func() {
+		os.Remove(filepath.Join(b.Dir, ManifestName))
+		if noVocabulary != nil {
+			os.Remove(vocabulary)
+		}
+		if missing != nil {
+			os.Remove(b.Dir)
+		}
+	}
+	if fresh && missing == nil {
+		if sum, err := FileSHA256(vocabulary); err == nil && sum != b.manifest.Vocabulary.SHA256 && !b.Force {
+			return func() {}, fault.WithHint(fmt.Errorf("%s exists and is another vocabulary", vocabulary), "write to another folder (-o), or use --force to replace it")
+		}
+	}
+	if err := os.MkdirAll(b.Dir, 0o777); err != nil {
+		return undo, err
+	}
+	if err := stream.WriteFile(vocabulary, b.Vocabulary); err != nil {
+		return undo, err
+	}
+	b.manifest.Complete = false
+	return undo, b.manifest.Write(b.Dir)
+}
+
+func (b *Build) all(ctx context.Context, inputs []string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	workers := min(max(b.Threads, 1), len(inputs))
+	queue := make(chan string)
+	var wait sync.WaitGroup
+	for range workers {
+		wait.Go(func() {
+			for name := range queue {
+				if err := b.one(ctx, name, max(b.Threads/workers, 1)); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for _, name := range inputs {
+		if ctx.Err() != nil {
+			break
+		}
+		queue <- name
+	}
+	close(queue)
+	wait.Wait()
+	return context.Cause(ctx)
+}
+
+// one makes the shard of one input unless it is whole already.
+func (b *Build) one(ctx context.Context, input string, threads int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sum, err := FileSHA256(input)
+	if err != nil {
+		return err
+	}
+	out := OutputName(input)
+	b.mu.Lock()
+	old := b.manifest.Find(out)
+	if old != nil {
+		e := *old
+		old = &e
+	}
+	b.mu.Unlock()
+	if old != nil && old.InputSHA256 == sum {
+		have, err := FileSHA256(filepath.Join(b.Dir, out))
+		if err == nil && have == old.SHA256 {
+			return b.finish(*old, true)
+		}
+	}
+	e, err := b.make(ctx, input, out, threads)
+	if err != nil {
+		return err
+	}
+	e.InputSHA256 = sum
+	return b.finish(e, false)
+}
+
+func (b *Build) make(ctx context.Context, input, out string, threads int) (ShardEntry, error) {
+	e := ShardEntry{File: out, Input: filepath.Base(input)}
+	in, err := stream.Open(ctx, input, nil)
+	if err != nil {
+		return e, err
+	}
+	defer in.Close()
+	docs, err := ReadDocuments(in, input, b.Tokenizer)
+	if err != nil {
+		return e, err
+	}
+	e.Documents, e.Sentences = docs.Len(), docs.Sentences
+	o := b.Options
+	if o.Seed, err = b.seed(input); err != nil {
+		return e, err
+	}
+	x, err := Make(ctx, docs, b.Tokenizer.Vocabulary(), o)
+	if err != nil {
+		return e, err
+	}
+	e.Rows, e.Tokens, e.Masked, e.RandomNext = x.Len(), x.Tokens(), x.Masked(), x.RandomNext()
+	path := filepath.Join(b.Dir, out)
+	if err := WriteInstances(ctx, path, x, threads); err != nil {
+		return e, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return e, err
+	}
+	e.Bytes = info.Size()
+	e.SHA256, err = FileSHA256(path)
+	return e, err
+}
+
+// finish records a whole shard in the manifest on disk, so that a later run finds it.
+func (b *Build) finish(e ShardEntry, skipped bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !skipped {
+		b.made++
+		b.manifest.Set(e)
+		if err := b.manifest.Write(b.Dir); err != nil {
+			return err
+		}
+	}
+	if b.Done != nil {
+		b.Done(e, skipped)
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"hpcbert/lib/cli"
+	"hpcbert/lib/pretrain"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\nA\n"
+
+// world is a folder with a vocabulary and shards, in which the program runs.
+func world(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	files := map[string]string{
+		"vocab.txt":            vocabulary,
+		"nomask.txt":           strings.Replace(vocabulary, "[MASK]", "[MSK]", 1),
+		"x_training_0.txt":     strings.Repeat("a b c a.\nb c\n\nc a\nb\n\n", 20),
+		"x_training_1.txt":     strings.Repeat("A b.\nc\n\nb a c\n\n", 30),
+		"x_test_0.txt":         "a b\nc\n\nb a\n",
+		"lone_training_0.txt":  "a b\nc\nb a\n",
+		"blank_training_0.txt": "\n \n\n",
+		"latin_training_0.txt": "a\n\ncaf\xe9\n",
+		"empty_training_0.txt": "",
+		"cut_training_0.gz":    "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x4b\x54",
+		"full/keep":            "",
+	}
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	return dir
+}
+
+// mkpretrain runs the program.
+func mkpretrain(args ...string) (status int, stdout, stderr string) {
+	var out, talk bytes.Buffer
+	o := newOptions()
+	status = cli.Run(program, o, o.run, args, &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &talk})
+	return status, out.String(), talk.String()
+}
+
+func TestRun(t *testing.T) {
+	world(t)
+	status, stdout, stderr := mkpretrain("--vocab", "vocab.txt", "--seq", "16", "--max-pred", "3", "-j", "2", "-o", "out", "x_training_0.txt", "x_training_1.txt", "x_test_0.txt")
+	if status != 0 || stdout != "" || !strings.Contains(stderr, "mkpretrain: info: made 3 shards with ") {
+		t.Fatalf("status %d, stdout %q, stderr %s", status, stdout, stderr)
+	}
+	set, err := pretrain.OpenSet("out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(set.Files) != 2 || set.Seq != 16 || set.MaxPred != 3 || set.VocabSize != 9 {
+		t.Errorf("set %+v", set)
+	}
+	if copied, err := os.ReadFile("out/vocab.txt"); err != nil || string(copied) != vocabulary {
+		t.Errorf("vocab.txt %q, error %v", copied, err)
+	}
+	// The reference's names say the same, so everything is whole already.
+	status, _, stderr = mkpretrain("--vocab_file", "vocab.txt", "--max_seq_length=16", "--max_predictions_per_seq", "3", "--dupe_factor", "5", "--masked_lm_prob", "0.15",
+		"--random_seed", "12345", "--do_lower_case", "1", "-o", "out", "x_training_0.txt", "x_training_1.txt", "x_test_0.txt")
+	if status != 0 || !strings.Contains(stderr, "made 0 shards with 0 sequences and 0 masked tokens, kept 3 whole ones") {
+		t.Errorf("status %d, stderr %s", status, stderr)
+	}
+	status, _, stderr = mkpretrain("--vocab", "vocab.txt", "--do_lower_case", "0", "--seq", "16", "--max-pred", "3", "-q", "-o", "cased", "x_training_1.txt")
+	if status != 0 || stderr != "" {
+		t.Errorf("status %d, stderr %s", status, stderr)
+	}
+	const capital = 8 // the id of A; lower-casing leaves it to random replacements
+	if cased, uncased := countIDs(t, "cased/x_training_1.hdf5", capital), countIDs(t, "out/x_training_1.hdf5", capital); cased < 5*uncased || cased == 0 {
+		t.Errorf("%d capital letters in cased shards, %d in uncased ones", cased, uncased)
+	}
+	status, stdout, _ = mkpretrain("--vocab", "vocab.txt", "--dry-run", "-o", "dry/", "x_training_0.txt", "x_test_0.txt")
+	if want := "x_training_0.txt\tdry/x_training_0.hdf5\nx_test_0.txt\tdry/x_test_0.hdf5\n"; status != 0 || stdout != want {
+		t.Errorf("status %d, stdout %q", status, stdout)
+	}
+	if _, err := os.Stat("dry"); !os.IsNotExist(err) {
+		t.Error("a dry run makes its folder")
+	}
+}
+
+// countIDs counts an id in a shard.
+func countIDs(t *testing.T, name string, id int32) int {
+	t.Helper()
+	s, err := pretrain.ReadShard(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, have := range s.InputIDs {
+		if have == id {
+			n++
+		}
+	}
+	return n
+}
+
+func TestWarnings(t *testing.T) {
+	world(t)
+	for input, want := range map[string]string{
+		"lone_training_0.txt": "mkpretrain: warning: lone_training_0.txt: its only document pairs with itself",
+		"nomask.txt":          `mkpretrain: warning: nomask.hdf5 has neither "training" nor "test" in its name`,
+	} {
+		if status, _, stderr := mkpretrain("--vocab", "vocab.txt", "-o", input+".out", input); status != 0 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d, stderr %s", input, status, stderr)
+		}
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	dir := world(t)
+	if status, _, stderr := mkpretrain("--vocab", "vocab.txt", "-o", "made", "x_training_0.txt"); status != 0 {
+		t.Fatal(stderr)
+	}
+	good := []string{"--vocab", "vocab.txt", "-o", "out"}
+	with := func(args ...string) []string { return append(good[:len(good):len(good)], args...) }
+	cases := []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+		hint   bool
+	}{
+		{"no shards", with(), 2, "no shards to read", true},
+		{"no vocabulary", []string{"-o", "out", "x_training_0.txt"}, 2, "no vocabulary", true},
+		{"no output", []string{"--vocab", "vocab.txt", "x_training_0.txt"}, 2, "no output folder", true},
+		{"unknown flag", with("--sqe", "3", "x_training_0.txt"), 2, "unknown flag", true},
+		{"flag of the wrong kind", with("--seq", "long", "x_training_0.txt"), 2, "--seq", true},
+		{"sequence too short", with("--seq", "4", "x_training_0.txt"), 2, "sequences of 4 tokens", false},
+		{"probability", with("--masked-lm-prob", "15", "x_training_0.txt"), 2, "masked-LM probability 15", false},
+		{"lower case", with("--do_lower_case", "2", "x_training_0.txt"), 2, "want 0 or 1", true},
+		{"missing shard", with("x_training_0.txt", "none_training_0.txt"), 1, "none_training_0.txt: no such file", true},
+		{"missing vocabulary", []string{"--vocab", "none.txt", "-o", "out", "x_training_0.txt"}, 1, "none.txt: no such file", false},
+		{"vocabulary without [MASK]", []string{"--vocab", "nomask.txt", "-o", "out", "x_training_0.txt"}, 1, "vocabulary nomask.txt: no [MASK]", true},
+		{"empty vocabulary", []string{"--vocab", "empty_training_0.txt", "-o", "out", "x_training_0.txt"}, 1, "vocabulary empty_training_0.txt: no word pieces", true},
+		{"empty shard", with("empty_training_0.txt"), 1, "read empty_training_0.txt: no sentences", true},
+		{"shard without sentences", with("blank_training_0.txt"), 1, "read blank_training_0.txt: no sentences", true},
+		{"shard that is not UTF-8", with("latin_training_0.txt"), 1, "read latin_training_0.txt: line 3: byte 4 is not UTF-8", true},
+		{"truncated shard", with("cut_training_0.gz"), 1, "read cut_training_0.gz: unexpected EOF", true},
+		{"a shard of HDF5", with("made/x_training_0.hdf5"), 1, "read made/x_training_0.hdf5: line 1", true},
+		{"a folder", with("made"), 1, "read made: is a directory", true},
+		{"output is a file", []string{"--vocab", "vocab.txt", "-o", "x_test_0.txt", "x_training_0.txt"}, 1, "x_test_0.txt", false},
+		{"output below a file", []string{"--vocab", "vocab.txt", "-o", "x_test_0.txt/out", "x_training_0.txt"}, 1, "x_test_0.txt", false},
+		{"sequence of more than 512", with("--seq", "600", "long_training_0.txt"), 1, "make instances of long_training_0.txt: instance ", true},
+		{"other options than before", []string{"--vocab", "vocab.txt", "-o", "made", "--seq", "64", "x_training_0.txt"}, 1, "the shards in made were made with --seq 128, not 64", true},
+		{"other vocabulary than before", []string{"--vocab", "other.txt", "-o", "made", "x_training_0.txt"}, 1, "made with another vocabulary of 9 pieces", true},
+	}
+	put := map[string]string{"long_training_0.txt": strings.Repeat("a b c\n", 400) + "\nb\n", "other.txt": vocabulary + "d\n"}
+	for name, text := range put {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := tree(t, dir)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			status, stdout, stderr := mkpretrain(c.args...)
+			if status != c.status || stdout != "" || !strings.Contains(stderr, "mkpretrain: error: ") || !strings.Contains(stderr, c.want) {
+				t.Errorf("status %d, stdout %q, stderr %s", status, stdout, stderr)
+			}
+			if strings.Count(stderr, "error:") != 1 || c.hint && strings.Count(stderr, "mkpretrain: hint: ") != 1 {
+				t.Errorf("want one error and hint: %s", stderr)
+			}
+			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+				t.Errorf("something is left: %s", diff)
+			}
+		})
+	}
+}
+
+// tree lists the files below dir.
+func tree(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		names = append(names, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestFullDisk(t *testing.T) {
+	dir := world(t)
+	disk := filepath.Join(dir, "full")
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("skipped: cannot mount a small file system: %v", err)
+	}
+	defer syscall.Unmount(disk, 0)
+	var text strings.Builder
+	for i := range 20000 {
+		text.WriteString(strings.Repeat("abc a", 1+i*i%7)[i*i*i%5:] + "\n")
+		if i%11 == 0 {
+			text.WriteString("\n")
+		}
+	}
+	if err := os.WriteFile("big_training_0.txt", []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	status, _, stderr := mkpretrain("--vocab", "vocab.txt", "-o", "full/out", "big_training_0.txt")
+	if status != 1 || !strings.Contains(stderr, "mkpretrain: error: write full/out/big_training_0.hdf5: ") || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "hint: free some space") {
+		t.Errorf("status %d, stderr %s", status, stderr)
+	}
+	if left := tree(t, disk); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+}
