@@ -14,6 +14,9 @@ enum {
  * that a result must not depend on which thread computed it. Returns when all are done. */
 void parallel_for(struct hpcbert_stream *s, long items, void (*body)(void *arg, long item, int thread), void *arg);
 
+/* How many threads there are: a reason to divide work this way or that, never to compute something else. */
+int stream_threads(const struct hpcbert_stream *s);
+
 /* Scratch of one thread (THREAD_SCRATCH bytes) and of the whole operation (SHARED_SCRATCH bytes), aligned to 64 bytes; contents undefined. */
 void *thread_scratch(struct hpcbert_stream *s, int thread);
 void *shared_scratch(struct hpcbert_stream *s);

@@ -109,6 +109,11 @@ void parallel_for(struct hpcbert_stream *s, long items, void (*body)(void *arg, 
 	}
 }
 
+int stream_threads(const struct hpcbert_stream *s)
+{
+	return s->threads;
+}
+
 void *thread_scratch(struct hpcbert_stream *s, int thread)
 {
 	return s->scratch + (size_t)thread * THREAD_SCRATCH;

@@ -115,37 +115,40 @@ INLINE vf vexp(vf x)
 	return vselect(x == x, y, x);
 }
 
-/* erf(x) by a rational minimax form on [-4, 4]; absolute error below 3e-7 */
-INLINE vf verf(vf x)
+/* Distribution function and density of the normal distribution: cdf(-|x|) = exp(-x²/2) * P(s) with s = 0.36|x| / (1 + 0.36|x|), where P, with
+ * P(0) = 1/2, was fitted at Chebyshev nodes. Absolute error below 1e-7, nearly all of it rounding; in the left tail the relative error is small too. */
+INLINE void vnormal(vf *cdf, vf *density, vf x)
 {
-	vf c = vmin(vmax(x, vset(-4.f)), vset(4.f));
-	vf t = c * c;
-	vf p = vset(-2.72614225801306e-10f);
-	p = p * t + 2.77068142495902e-08f;
-	p = p * t + -2.10102402082508e-06f;
-	p = p * t + -5.69250639462346e-05f;
-	p = p * t + -7.34990630326855e-04f;
-	p = p * t + -2.95459980854025e-03f;
-	p = p * t + -1.60960333262415e-02f;
-	vf q = vset(-1.45660718464996e-05f);
-	q = q * t + -2.13374055278905e-04f;
-	q = q * t + -1.68282697438203e-03f;
-	q = q * t + -7.37332916720468e-03f;
-	q = q * t + -1.42647390514189e-02f;
-	vf y = c * p / q;
-	return vselect(x == x, y, x);
+	vf magnitude = 0.36f * vmax(x, -x);
+	vf s = magnitude / (1.f + magnitude);
+	vf e = vexp(-0.5f * x * x);
+	vf p = vset(-0.0298289963f);
+	p = p * s + 0.0489108485f;
+	p = p * s + 0.0232589345f;
+	p = p * s + -0.00343586342f;
+	p = p * s + -0.151448636f;
+	p = p * s + -0.100332617f;
+	p = p * s + 0.820837620f;
+	p = p * s + -1.10817299f;
+	p = p * s + 0.5f;
+	vf tail = e * p;
+	*cdf = vselect(x < vset(0), tail, 1.f - tail);
+	*density = 0.39894228040143268f * e;
 }
 
 INLINE vf vgelu(vf x)
 {
-	return 0.5f * x * (1.f + verf(x * 0.70710678118654752f));
+	vf cdf, density;
+	vnormal(&cdf, &density, x);
+	return x * cdf;
 }
 
-/* d/dx gelu(x) = cdf(x) + x * pdf(x) */
+/* d/dx gelu(x) = cdf(x) + x * density(x) */
 INLINE vf vgelu_gradient(vf x)
 {
-	vf cdf = 0.5f * (1.f + verf(x * 0.70710678118654752f));
-	return cdf + x * 0.39894228040143268f * vexp(-0.5f * x * x);
+	vf cdf, density;
+	vnormal(&cdf, &density, x);
+	return cdf + x * density;
 }
 
 #endif

@@ -1,0 +1,363 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// matmul is D (+)= epilogue(A·B + bias) with A and B dense: [M,K], [K,N].
+func matmul[F number](d, pre, a, b, bias []F, m, n, k int, e Epilogue, accumulate bool) {
+	for i := range m {
+		for j := range n {
+			var sum F
+			for l := range k {
+				sum += a[i*k+l] * b[l*n+j]
+			}
+			if bias != nil {
+				sum += bias[j]
+			}
+			at := i*n + j
+			switch {
+			case e == ThenGELU:
+				pre[at], d[at] = sum, gelu(sum)
+			case e == ThenGELUGradient:
+				d[at] = sum * geluGradient(pre[at])
+			case accumulate:
+				d[at] += sum
+			default:
+				d[at] = sum
+			}
+		}
+	}
+}
+
+// gemmCase is one product; pad is what its rows are longer than dense.
+type gemmCase struct {
+	m, n, k, pad     int
+	transposed       bool
+	layout           BLayout
+	epilogue         Epilogue
+	bias, accumulate bool
+	rowSums          bool
+}
+
+func (c gemmCase) String() string {
+	return fmt.Sprintf("%dx%dx%d+%d transposed %v layout %d epilogue %d bias %v accumulate %v sums %v",
+		c.m, c.n, c.k, c.pad, c.transposed, c.layout, c.epilogue, c.bias, c.accumulate, c.rowSums)
+}
+
+// gemmCases are the sizes around tiles and blocks, each in every use that the model makes of products.
+func gemmCases() []gemmCase {
+	uses := []gemmCase{
+		{layout: BPacked, bias: true},
+		{layout: BPacked, bias: true, epilogue: ThenGELU},
+		{layout: BPacked, epilogue: ThenGELUGradient},
+		{layout: BPacked, accumulate: true, pad: 3},
+		{layout: BKN, transposed: true, accumulate: true, rowSums: true},
+		{layout: BKN, pad: 5, bias: true, accumulate: true},
+		{layout: BNK, pad: 1, rowSums: true},
+		{layout: BNK, transposed: true, pad: 2, epilogue: ThenGELU},
+	}
+	sizes := [][3]int{
+		{1, 1, 1}, {1, 2, 64}, {2, 3, 5}, {5, 15, 7}, {6, 16, 8}, {7, 17, 9}, {13, 31, 383}, {4, 33, 384}, {12, 8, 385},
+		{143, 63, 31}, {145, 65, 33}, {151, 127, 61}, {290, 10, 770}, {3, 257, 1153}, {37, 192, 192},
+	}
+	var cases []gemmCase
+	for _, u := range uses {
+		for _, s := range sizes {
+			u.m, u.n, u.k = s[0], s[1], s[2]
+			cases = append(cases, u)
+		}
+	}
+	return cases
+}
+
+// transpose returns x [rows,columns] as [columns,rows].
+func transpose(x []float32, rows, columns int) []float32 {
+	y := make([]float32, len(x))
+	for i := range rows {
+		for j := range columns {
+			y[j*rows+i] = x[i*columns+j]
+		}
+	}
+	return y
+}
+
+// spread returns x [rows,columns] with rows of ld elements; what is between them is NaN, which must have no effect.
+func spread(x []float32, rows, columns, ld int) []float32 {
+	y := slices.Repeat([]float32{float32(math.NaN())}, rows*ld)
+	for i := range rows {
+		copy(y[i*ld:], x[i*columns:(i+1)*columns])
+	}
+	return y
+}
+
+// gathered undoes spread; it fails when the elements between the rows were written.
+func gathered(t *testing.T, what string, y []float32, rows, columns, ld int) []float32 {
+	t.Helper()
+	var x []float32
+	for i := range rows {
+		x = append(x, y[i*ld:i*ld+columns]...)
+		for _, v := range y[i*ld+columns : (i+1)*ld] {
+			if v == v {
+				t.Fatalf("%s: row %d: written beyond column %d", what, i, columns)
+			}
+		}
+	}
+	return x
+}
+
+// gemmData are the dense operands of a case.
+type gemmData struct{ d, pre, a, b, bias, sums []float32 }
+
+func newGEMMData(c gemmCase, seed uint64) gemmData {
+	r := rand.New(rand.NewPCG(seed, 0))
+	x := gemmData{d: normal(r, c.m*c.n, 0, 1), pre: normal(r, c.m*c.n, 0, 1), a: normal(r, c.m*c.k, 0, 1), b: normal(r, c.k*c.n, 0, 1/math.Sqrt(float64(c.k))),
+		sums: normal(r, c.m, 0, 1)}
+	if c.bias {
+		x.bias = normal(r, c.n, 0, 1)
+	}
+	return x
+}
+
+// run computes a case on the device; the results are dense.
+func (x gemmData) run(t *testing.T, m machine, c gemmCase) (d, pre, sums []float32) {
+	t.Helper()
+	g := GEMM{M: c.m, N: c.n, K: c.k, LDD: c.n + c.pad, LDA: c.k + c.pad, LDB: c.n + c.pad, ATransposed: c.transposed, BLayout: c.layout,
+		Epilogue: c.epilogue, Accumulate: c.accumulate}
+	a, b := x.a, x.b
+	rows, columns := c.m, c.k
+	if c.transposed {
+		a, rows, columns = transpose(a, c.m, c.k), c.k, c.m
+	}
+	g.LDA = columns + c.pad
+	g.A = tensor(t, m, spread(a, rows, columns, g.LDA))
+	rows, columns = c.k, c.n
+	if c.layout != BKN {
+		b, rows, columns = transpose(b, c.k, c.n), c.n, c.k
+	}
+	g.LDB = columns + c.pad
+	g.B = tensor(t, m, spread(b, rows, columns, g.LDB))
+	if c.layout == BPacked {
+		packed := tensor(t, m, make([]float32, m.dev.PackedLen(c.n, c.k, Float32)))
+		m.PackGEMM(packed, g.B, BNK, g.LDB, c.n, c.k, 0, c.n, 0, c.k)
+		g.B, g.LDB = packed, 0
+	}
+	g.D, g.Pre = tensor(t, m, spread(x.d, c.m, c.n, g.LDD)), tensor(t, m, spread(x.pre, c.m, c.n, g.LDD))
+	if c.bias {
+		g.Bias = tensor(t, m, x.bias)
+	}
+	if c.rowSums {
+		g.ASums = tensor(t, m, x.sums)
+	}
+	m.GEMM(g)
+	d = gathered(t, c.String()+": d", values[float32](t, m, g.D), c.m, c.n, g.LDD)
+	pre = gathered(t, c.String()+": pre", values[float32](t, m, g.Pre), c.m, c.n, g.LDD)
+	if c.rowSums {
+		sums = values[float32](t, m, g.ASums)
+	}
+	return d, pre, sums
+}
+
+// oracle computes a case in the precision F.
+func gemmOracle[F number](c gemmCase, x gemmData) (d, pre, sums []F) {
+	d, pre = convert[F](x.d), convert[F](x.pre)
+	var bias []F
+	if c.bias {
+		bias = convert[F](x.bias)
+	}
+	a := convert[F](x.a)
+	matmul(d, pre, a, convert[F](x.b), bias, c.m, c.n, c.k, c.epilogue, c.accumulate)
+	sums = convert[F](x.sums)
+	for i := range c.m {
+		for _, v := range a[i*c.k : (i+1)*c.k] {
+			sums[i] += v
+		}
+	}
+	return d, pre, sums
+}
+
+// check compares a case with its oracle; small ones over many draws, since errors are compared by root mean square.
+func (c gemmCase) check(t *testing.T, m machine, seed uint64) {
+	t.Helper()
+	var d, pre, sums, plainD, plainPre, plainSums []float32
+	var trueD, truePre, trueSums []float64
+	for draw := uint64(0); len(d) < 1000 && draw < 100; draw++ {
+		x := newGEMMData(c, seed<<32+draw)
+		d1, pre1, sums1 := x.run(t, m, c)
+		d, pre, sums = append(d, d1...), append(pre, pre1...), append(sums, sums1...)
+		plainD1, plainPre1, plainSums1 := gemmOracle[float32](c, x)
+		plainD, plainPre, plainSums = append(plainD, plainD1...), append(plainPre, plainPre1...), append(plainSums, plainSums1...)
+		trueD1, truePre1, trueSums1 := gemmOracle[float64](c, x)
+		trueD, truePre, trueSums = append(trueD, trueD1...), append(truePre, truePre1...), append(trueSums, trueSums1...)
+	}
+	compare(t, c.String()+": d", d, plainD, trueD)
+	compare(t, c.String()+": pre", pre, plainPre, truePre)
+	if c.rowSums {
+		compare(t, c.String()+": row sums", sums, plainSums, trueSums)
+	}
+}
+
+func TestGEMM(t *testing.T) {
+	onEveryDevice(t, func(t *testing.T, m machine) {
+		for i, c := range gemmCases() {
+			c.check(t, m, uint64(i))
+		}
+	})
+}
+
+// Exact products of small integers: one wrong, missing or doubled term shows, whatever the tolerance.
+func TestGEMMIntegers(t *testing.T) {
+	onEveryDevice(t, func(t *testing.T, m machine) {
+		for i, c := range gemmCases() {
+			if c.epilogue != Linear {
+				continue
+			}
+			x := newGEMMData(c, uint64(i))
+			for _, v := range [][]float32{x.d, x.a, x.b, x.bias, x.sums} {
+				for j := range v {
+					v[j] = float32(j*7%13 - 6)
+				}
+			}
+			d, _, sums := x.run(t, m, c)
+			trueD, _, trueSums := gemmOracle[float32](c, x)
+			if !slices.Equal(d, trueD) {
+				t.Fatalf("%s: d differs", c)
+			}
+			if c.rowSums && !slices.Equal(sums, trueSums) {
+				t.Fatalf("%s: row sums differ", c)
+			}
+		}
+	})
+}
+
+// Queries, keys and values as one operand: blocks that begin within a panel, in any order, from both layouts and by columns or rows.
+func TestPackGEMM(t *testing.T) {
+	onEveryDevice(t, func(t *testing.T, m machine) {
+		for _, h := range []int{1, 5, 24, 40, 100} {
+			n, k := 3*h, 2*h+1
+			b := normal(rand.New(rand.NewPCG(1, uint64(h))), n*k, 0, 1) // [N,K]
+			want := tensor(t, m, make([]float32, m.dev.PackedLen(n, k, Float32)))
+			m.PackGEMM(want, tensor(t, m, b), BNK, 0, n, k, 0, n, 0, k)
+			byColumns := tensor(t, m, make([]float32, m.dev.PackedLen(n, k, Float32)))
+			for _, block := range []int{1, 2, 0} {
+				m.PackGEMM(byColumns, tensor(t, m, b[block*h*k:(block+1)*h*k]), BNK, 0, n, k, block*h, h, 0, k)
+			}
+			byRows := tensor(t, m, make([]float32, m.dev.PackedLen(n, k, Float32)))
+			stored := tensor(t, m, transpose(b, n, k)) // [K,N]
+			m.PackGEMM(byRows, stored.Slice(h*n, k*n), BKN, 0, n, k, 0, n, h, k-h)
+			m.PackGEMM(byRows, stored.Slice(h, h*n), BKN, n, n, k, h, n-h, 0, h)
+			m.PackGEMM(byRows, stored, BKN, n, n, k, 0, h, 0, h)
+			if got := values[float32](t, m, byColumns); !slices.Equal(got, values[float32](t, m, want)) {
+				t.Errorf("h %d: three blocks of columns do not pack as the whole", h)
+			}
+			if got := values[float32](t, m, byRows); !slices.Equal(got, values[float32](t, m, want)) {
+				t.Errorf("h %d: blocks of [K,N] do not pack as the whole [N,K]", h)
+			}
+		}
+	})
+}
+
+// B larger than the scratch is packed in parts.
+func TestGEMMLargeB(t *testing.T) {
+	onEveryDevice(t, func(t *testing.T, m machine) {
+		for _, c := range []gemmCase{
+			{m: 3, n: 70, k: 300000, layout: BKN, transposed: true, accumulate: true, rowSums: true},
+			{m: 2, n: 47000, k: 800, layout: BNK, bias: true, epilogue: ThenGELU, rowSums: true},
+		} {
+			c.check(t, m, 5)
+		}
+	})
+}
+
+func TestGEMMThreads(t *testing.T) {
+	c := gemmCase{m: 431, n: 300, k: 900, layout: BKN, transposed: true, accumulate: true, rowSums: true}
+	for _, epilogue := range []Epilogue{Linear, ThenGELU} {
+		c.epilogue, c.accumulate = epilogue, epilogue == Linear
+		x := newGEMMData(c, 1)
+		var first [3][]float32
+		for threads := 1; threads <= 5; threads++ {
+			dev, err := Open("cpu", Options{Threads: threads})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := dev.NewStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			d, pre, sums := x.run(t, machine{s, dev.Name()}, c)
+			if threads == 1 {
+				first = [3][]float32{d, pre, sums}
+				continue
+			}
+			for i, got := range [][]float32{d, pre, sums} {
+				if !slices.EqualFunc(got, first[i], func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
+					t.Errorf("epilogue %d: result %d of %d threads differs from that of one", epilogue, i, threads)
+				}
+			}
+		}
+	}
+}
+
+func TestGEMMRefuses(t *testing.T) {
+	onEveryDevice(t, func(t *testing.T, m machine) {
+		x := tensor(t, m, make([]float32, 100))
+		for name, g := range map[string]GEMM{
+			"no inner size":              {D: x, A: x, B: x, M: 2, N: 2},
+			"D too small":                {D: x.Slice(0, 3), A: x, B: x, M: 2, N: 2, K: 2},
+			"rows shorter than N":        {D: x, A: x, B: x, M: 2, N: 2, K: 2, LDD: 1},
+			"rows of B shorter than N":   {D: x, A: x, B: x, M: 2, N: 2, K: 2, LDB: 1},
+			"packed B too small":         {D: x, A: x, B: x.Slice(0, 3), M: 2, N: 2, K: 2, BLayout: BPacked},
+			"GELU without Pre":           {D: x, A: x, B: x, M: 2, N: 2, K: 2, Epilogue: ThenGELU},
+			"GELU added to D":            {D: x, A: x, B: x, Pre: x, M: 2, N: 2, K: 2, Epilogue: ThenGELU, Accumulate: true},
+			"layout that does not exist": {D: x, A: x, B: x, M: 2, N: 2, K: 2, BLayout: 7},
+			"row sums longer than ASums": {D: x, A: x, B: x, ASums: x.Slice(0, 1), M: 2, N: 2, K: 2},
+			"negative number of rows":    {D: x, A: x, B: x, M: -2, N: 2, K: 2},
+		} {
+			m.err = nil
+			if m.GEMM(g); m.err == nil {
+				t.Errorf("%s: accepted", name)
+			}
+		}
+		m.err = nil
+		if m.GEMM(GEMM{K: 3}); m.err != nil {
+			t.Errorf("an empty product is legal: %v", m.err)
+		}
+	})
+}
+
+func TestGEMMOracle(t *testing.T) {
+	const m, n, k = 3, 2, 4
+	r := rand.New(rand.NewPCG(9, 0))
+	a, b, bias := convert[float64](normal(r, m*k, 0, 1)), convert[float64](normal(r, k*n, 0, 1)), convert[float64](normal(r, n, 0, 1))
+	dy := convert[float64](normal(r, m*n, 0, 1))
+	pre, y := make([]float64, m*n), make([]float64, m*n)
+	loss := func() float64 {
+		matmul(y, pre, a, b, bias, m, n, k, ThenGELU, false)
+		sum := 0.0
+		for i := range y {
+			sum += y[i] * dy[i]
+		}
+		return sum
+	}
+	wantA, wantB := gradient(a, loss), gradient(b, loss)
+	loss()
+	dz := make([]float64, m*n)
+	identity := []float64{1, 0, 0, 1}
+	matmul(dz, pre, dy, identity, nil, m, n, n, ThenGELUGradient, false)
+	da, db := make([]float64, m*k), make([]float64, k*n)
+	for i := range m {
+		for j := range n {
+			for l := range k {
+				da[i*k+l] += dz[i*n+j] * b[l*n+j]
+				db[l*n+j] += a[i*k+l] * dz[i*n+j]
+			}
+		}
+	}
+	agree(t, "da", da, wantA)
+	agree(t, "db", db, wantB)
+}
