@@ -48,7 +48,7 @@ func Scan(ctx context.Context, names []string, stdin io.Reader, spool string, re
 			copyTo = filepath.Join(spool, fmt.Sprintf("input%d", i))
 		}
 		if err := c.scan(ctx, name, stdin, copyTo, report); err != nil {
-			return nil, err
+			return nil, stream.DiskFull(err)
 		}
 	}
 	return c, nil

@@ -167,7 +167,7 @@ func (s *Set) Write(ctx context.Context, c *Corpus, p *Placement, threads int, r
 	m := &Manifest{Options: s.Options, Articles: len(c.places), Sentences: c.Total, Files: Describe(s.Name, c, p)}
 	shards := slices.Concat(p.Train, p.Test)
 	if err := s.writeShards(ctx, c, shards, m.Files, threads, report); err != nil {
-		return nil, err
+		return nil, stream.DiskFull(err)
 	}
 	return m, s.commit(m)
 }

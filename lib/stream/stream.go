@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"hpcbert/lib/fault"
 
@@ -251,7 +252,15 @@ func (w *Writer) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("write %s: %w", w.Name, err)
+	return DiskFull(fmt.Errorf("write %s: %w", w.Name, err))
+}
+
+// DiskFull adds a hint to err if a file system without room is its cause.
+func DiskFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fault.WithHint(err, "free some space or write elsewhere")
+	}
+	return err
 }
 
 // Commit flushes, syncs, closes and renames: afterwards the file is there, whole.

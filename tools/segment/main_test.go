@@ -147,7 +147,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	defer full.Close()
 	var talk bytes.Buffer
-	if status := runTo(full, &talk, strings.Repeat("A sentence here. \n\n", 200_000)); status != 1 || !strings.Contains(talk.String(), "write standard output: ") || !strings.Contains(talk.String(), "no space left") {
+	if status := runTo(full, &talk, strings.Repeat("A sentence here. \n\n", 200_000)); status != 1 || !strings.Contains(talk.String(), "write standard output: ") || !strings.Contains(talk.String(), "no space left") || !strings.Contains(talk.String(), "hint: free some space") {
 		t.Errorf("exit %d: %s", status, talk.String())
 	}
 }

@@ -252,7 +252,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	for _, c := range cases {
 		status, _, stderr := run(c.stdin, append([]string{"--train=2", "-o", dir}, c.inputs...)...)
-		if status != 1 || !strings.Contains(stderr, "no space left on device") {
+		if status != 1 || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "hint: free some space") {
 			t.Errorf("%s: exit %d: %s", c.name, status, stderr)
 		}
 		if left := readFolder(t, dir); len(left) > 0 {
