@@ -63,9 +63,6 @@ func parseTag(s []byte, i int) (t tag, ok bool) {
 		t.closing = true
 		j++
 	}
-	for j < len(s) && s[j] == ' ' {
-		j++
-	}
 	var buffer [longestElement]byte
 	name := buffer[:0]
 	for ; j < len(s) && isNameByte(s[j]); j++ {
@@ -115,9 +112,7 @@ func findEnd(s []byte, from int, e *element) (start, end int, ok bool) {
 
 // mayBeAt is a quick look before parseTag: does the tag that starts before s begin with the element's first letter?
 func (e *element) mayBeAt(s []byte) bool {
-	for len(s) > 0 && (s[0] == '/' || s[0] == ' ') {
-		s = s[1:]
-	}
+	s = bytes.TrimPrefix(s, []byte("/"))
 	return len(s) > 0 && s[0]|0x20 == e.name[0]
 }
 

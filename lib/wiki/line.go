@@ -117,6 +117,8 @@ func (c *Cleaner) finishByte(dst, s []byte, first bool, numbers *numbering) ([]b
 		return append(dst, '_'), 1
 	case b == heldStart:
 		return c.appendHeld(dst, s, numbers)
+	case b == seam:
+		return dst, 1
 	case isGuard(b):
 		return append(dst, guarded[b-firstGuard]), 1
 	case b <= ' ':
@@ -201,7 +203,7 @@ type numbering struct {
 
 // appendHeld appends the placeholder of the mark at the start of s.
 func (c *Cleaner) appendHeld(dst, s []byte, numbers *numbering) ([]byte, int) {
-	end := bytes.IndexByte(s, heldEnd)
+	end := bytes.IndexByte(s[:min(len(s), 16)], heldEnd)
 	if end < 0 {
 		return dst, 1
 	}

@@ -30,6 +30,7 @@ func (c *Cleaner) replaceQuotes(dst, s []byte) []byte {
 func (c *Cleaner) quoteLine(dst, line []byte) []byte {
 	c.findQuotes(line)
 	done, open := 0, false
+	loud := false // between two neighbours of five: they only make text stand out, and no quotes are written for them
 	for i, q := range c.quotes {
 		dst = append(dst, line[done:q.at]...)
 		done = q.at + q.n
@@ -42,7 +43,11 @@ func (c *Cleaner) quoteLine(dst, line []byte) []byte {
 		}
 		dst = append(dst, line[q.at:q.at+q.n-marks]...)
 		switch {
-		case !q.italic, c.boldItalicPair(i, open):
+		case !q.italic:
+		case loud:
+			loud = false
+		case !open && c.isLoud(i) && c.isLoud(i+1):
+			loud = true
 		case open:
 			open = false
 			if lastByte(dst) != '"' {
@@ -58,18 +63,9 @@ func (c *Cleaner) quoteLine(dst, line []byte) []byte {
 	return append(dst, line[done:]...)
 }
 
-// boldItalicPair tells whether run i is one of two neighbours of five apostrophes: together they only make text stand out, and no
-// quotes are written for them.
-func (c *Cleaner) boldItalicPair(i int, open bool) bool {
-	five := func(k int) bool { return k >= 0 && k < len(c.quotes) && c.quotes[k].italic && c.quotes[k].bold }
-	if open || !five(i) {
-		return false
-	}
-	before := 0
-	for five(i - 1 - before) {
-		before++
-	}
-	return before%2 == 1 || five(i+1)
+// isLoud tells whether run i is five apostrophes.
+func (c *Cleaner) isLoud(i int) bool {
+	return i < len(c.quotes) && c.quotes[i].italic && c.quotes[i].bold
 }
 
 // findQuotes lists the runs of a line and what each switches, as MediaWiki reads them.

@@ -62,6 +62,9 @@ func afterComment(dst, s []byte, end int) []byte {
 
 // stripElement treats the raw element whose tag t starts s.
 func (c *Cleaner) stripElement(dst, s []byte, t tag) (out, rest []byte) {
+	if t.action == rawLiteral {
+		dst = append(dst, seam)
+	}
 	if t.closing || t.empty || slices.Contains(c.missing, t.element) {
 		return dst, s[t.end:]
 	}

@@ -57,7 +57,6 @@ func (c *Cleaner) closeBraces(dst, s []byte, i, n int) ([]byte, int) {
 		if q := runLength(s[end:]); q >= 2 && s[end] == '\'' && q <= 5 && trailingQuotes(dst) == q {
 			return dst[:len(dst)-q], end + q // ''{{lang|...}}'' leaves no pair of quotes round nothing
 		}
-		end += skipBlanks(dst, s[end:])
 	}
 	return dst, end
 }

@@ -1,9 +1,6 @@
 package wiki
 
-import (
-	"bytes"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // Cleaner turns wikitext into text. It keeps its buffers from page to page; each goroutine needs its own.
 type Cleaner struct {
@@ -25,9 +22,6 @@ func NewCleaner(site *Site) *Cleaner { return &Cleaner{site: site} }
 // Text returns the paragraphs of an article, one a line, "" when nothing but markup is left. It accepts any bytes.
 func (c *Cleaner) Text(title string, wikitext []byte) string {
 	c.title = title
-	if escapedTwice(wikitext) {
-		wikitext = appendXMLText(nil, wikitext)
-	}
 	c.a = c.stripRaw(c.a[:0], wikitext)
 	c.b = c.dropTemplates(c.b[:0], c.a)
 	c.a = c.dropTables(c.a[:0], c.b)
@@ -38,15 +32,11 @@ func (c *Cleaner) Text(title string, wikitext []byte) string {
 	return string(c.a)
 }
 
-// escapedTwice tells a text that some tool put into XML twice: it has references, but none of their angle brackets.
-func escapedTwice(wikitext []byte) bool {
-	return bytes.IndexByte(wikitext, '<') < 0 && bytes.Contains(wikitext, []byte("&lt;/ref&gt;"))
-}
-
 // Marks: bytes that appendXMLText keeps out of wikitext stand for what later passes must not touch.
 const (
 	heldStart  = 0x02 // then the kind, the index in decimal, heldEnd
 	heldEnd    = 0x03
+	seam       = 0x04 // a <nowiki>: invisible, but markup does not reach across it
 	firstGuard = 0x0e // firstGuard+i stands for guarded[i]
 	guarded    = "[]{}'<>|=*#:;_"
 )
@@ -82,8 +72,9 @@ func lastByte(b []byte) byte {
 // Length counts characters, as --min-chars does.
 func Length(text string) int { return utf8.RuneCountInString(text) }
 
-// skipBlanks returns how many blanks begin s when dst ends at the start of a line: text behind something that was taken away
-// there is not indented.
+// skipBlanks returns how many blanks begin s when dst ends at the start of a line: text behind a table, link or tag that was taken
+// away there is not indented. Text behind a template is: the template mostly stood for the begin of the sentence ("{{nihongo|...}} is
+// a martial art"), and WikiExtractor takes what is left as preformatted, which keeps such stumps out of the corpus.
 func skipBlanks(dst, s []byte) int {
 	n := 0
 	if lastByte(dst) == '\n' {
