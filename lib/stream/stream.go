@@ -203,10 +203,12 @@ type Writer struct {
 	pack io.WriteCloser // nil when not compressed
 	file *os.File       // nil for standard output
 	done bool
+	asIs bool // a device or pipe: written in place
 }
 
 // Create prepares the output name; "" and "-" mean stdout. A name that ends in .gz or .zst is compressed.
-// Data goes to a hidden temporary beside the file. Callers defer Close and end with Commit.
+// Data goes to a hidden temporary beside the file; a device or pipe of that name is written, never replaced. Callers defer Close and
+// end with Commit.
 func Create(name string, stdout io.Writer) (*Writer, error) {
 	w := &Writer{Name: name}
 	if name == "" || name == "-" {
@@ -214,7 +216,17 @@ func Create(name string, stdout io.Writer) (*Writer, error) {
 		w.buf = bufio.NewWriterSize(stdout, bufferSize)
 		return w, nil
 	}
-	f, err := Temporary(name)
+	var f *os.File
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && info.IsDir():
+		return nil, fmt.Errorf("create %s: is a directory", name)
+	case err == nil && !info.Mode().IsRegular():
+		w.asIs = true
+		f, err = os.OpenFile(name, os.O_WRONLY, 0)
+	default:
+		f, err = Temporary(name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +285,9 @@ func (w *Writer) Commit() error {
 		w.done = true
 		return w.wrap(err)
 	}
-	if err == nil {
+	if err == nil && w.asIs {
+		err = w.file.Close()
+	} else if err == nil {
 		err = Finish(w.file, w.Name)
 	}
 	if err != nil {
@@ -316,7 +330,9 @@ func (w *Writer) Close() error {
 		return nil
 	}
 	w.done = true
-	w.file.Close()
+	if err := w.file.Close(); w.asIs {
+		return err
+	}
 	return os.Remove(w.file.Name())
 }
 

@@ -1,0 +1,52 @@
+package stream
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A name that is no plain file must be written in place: renaming onto it would destroy the device or pipe.
+func TestCreateWritesPipesInPlace(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(name, os.O_RDWR, 0) // both ends, so that no open blocks
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	if err := WriteFile(name, []byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 4)
+	if _, err := pipe.Read(got); err != nil || string(got) != "text" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if info, err := os.Lstat(name); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		t.Errorf("the pipe is gone: %v, %v", info, err)
+	}
+}
+
+func TestCreateRefusesFolders(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Create(dir, nil); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFullDeviceIsAnError(t *testing.T) {
+	before, err := os.Stat("/dev/full")
+	if err != nil {
+		t.Skip("skipped: no /dev/full here")
+	}
+	if err := WriteFile("/dev/full", []byte("text")); err == nil {
+		t.Error("no error")
+	}
+	if after, err := os.Stat("/dev/full"); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the device is gone: %v", err)
+	}
+}
