@@ -21,6 +21,17 @@ int stream_threads(const struct hpcbert_stream *s);
 void *thread_scratch(struct hpcbert_stream *s, int thread);
 void *shared_scratch(struct hpcbert_stream *s);
 
+/* Work over n rows or elements is cut into items of a fixed size, so that the cut does not depend on the threads. */
+static inline long item_count(int64_t n, int64_t size)
+{
+	return (long)((n + size - 1) / size);
+}
+
+static inline int64_t item_end(long item, int64_t size, int64_t n)
+{
+	return (item + 1) * size < n ? (item + 1) * size : n;
+}
+
 /* The tables; one that was not compiled for this architecture is NULL. */
 const struct hpcbert_ops *cpu_ops_avx512(void);
 const struct hpcbert_ops *cpu_ops_avx2(void);

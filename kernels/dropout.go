@@ -2,6 +2,8 @@ package kernels
 
 /*
 #include "ops.h"
+static int op_dropout(const struct hpcbert_ops *o, void *y, const void *x, const int32_t *samples, const int32_t *positions,
+	const struct hpcbert_dropout *drop, int64_t t, int64_t h, int32_t dtype, struct hpcbert_stream *s) { return o->dropout(y, x, samples, positions, drop, t, h, dtype, s); }
 */
 import "C"
 
@@ -16,4 +18,22 @@ type Dropout struct {
 
 func (d Dropout) c() C.struct_hpcbert_dropout {
 	return C.struct_hpcbert_dropout{seed: C.uint64_t(d.Seed), step: C.uint32_t(d.Step), site: C.uint32_t(d.Site), p: C.float(d.P)}
+}
+
+// tokens returns how many of t samples and positions an operation reads: none when nothing is dropped.
+func (d Dropout) tokens(t int) int {
+	if d.P == 0 {
+		return 0
+	}
+	return t
+}
+
+// Dropout sets y [t,h] to x with a part d.P of its elements dropped and the rest divided by 1 - d.P; also the backward pass. samples and
+// positions [t] name each row's draws; they may be the zero Tensor when d.P is 0. y may be x.
+func (s *Stream) Dropout(y, x, samples, positions Tensor, d Dropout, t, h int) {
+	if !s.ok("dropout", sized("y", y, t*h), sized("x", x, t*h), sized("samples", samples, d.tokens(t)), sized("positions", positions, d.tokens(t))) {
+		return
+	}
+	drop := d.c()
+	s.did("dropout", C.op_dropout(s.ops, y.ptr, x.ptr, int32s(samples), int32s(positions), &drop, C.int64_t(t), C.int64_t(h), C.int32_t(x.dtype), s.s))
 }

@@ -48,17 +48,12 @@ static void layernorm_rows(void *arg, long item, int thread)
 {
 	const struct layernorm *a = arg;
 	(void)thread;
-	int64_t end = (item + 1) * LAYERNORM_ROWS < a->t ? (item + 1) * LAYERNORM_ROWS : a->t;
+	int64_t end = item_end(item, LAYERNORM_ROWS, a->t);
 	for (int64_t r = item * LAYERNORM_ROWS; r < end; r++) {
 		const float *x = a->x + r * a->h;
 		row_statistics(&a->mean[r], &a->rstd[r], x, a->h, a->epsilon);
 		normalise_row(a->y + r * a->h, x, a->mean[r], a->rstd[r], a->gamma, a->beta, a->h);
 	}
-}
-
-static long layernorm_items(int64_t t)
-{
-	return (t + LAYERNORM_ROWS - 1) / LAYERNORM_ROWS;
 }
 
 static int layernorm_forward(void *y, float *mean, float *rstd, const void *x, const float *gamma, const float *beta, int64_t t,
@@ -67,7 +62,7 @@ static int layernorm_forward(void *y, float *mean, float *rstd, const void *x, c
 	if (dtype != HPCBERT_F32)
 		return HPCBERT_UNSUPPORTED;
 	struct layernorm a = {.y = y, .mean = mean, .rstd = rstd, .x = x, .gamma = gamma, .beta = beta, .t = t, .h = h, .epsilon = epsilon};
-	parallel_for(s, layernorm_items(t), layernorm_rows, &a);
+	parallel_for(s, item_count(t, LAYERNORM_ROWS), layernorm_rows, &a);
 	return HPCBERT_OK;
 }
 
@@ -114,19 +109,40 @@ static void layernorm_gradient_rows(void *arg, long item, int thread)
 	(void)thread;
 	float *dgamma = a->partial + item * 2 * a->h, *dbeta = dgamma + a->h;
 	memset(dgamma, 0, (size_t)(2 * a->h) * sizeof *dgamma);
-	int64_t end = (item + 1) * LAYERNORM_ROWS < a->t ? (item + 1) * LAYERNORM_ROWS : a->t;
+	int64_t end = item_end(item, LAYERNORM_ROWS, a->t);
 	for (int64_t r = item * LAYERNORM_ROWS; r < end; r++)
 		layernorm_row_gradient(a->dx + r * a->h, dgamma, dbeta, a->dy + r * a->h, a->x + r * a->h, a->mean[r], a->rstd[r], a->gamma, a->h);
 }
 
-/* Adds the items' partial sums [items, 2, H] to dgamma and dbeta, in item order. */
-static void add_partial_sums(float *dgamma, float *dbeta, const float *partial, long items, int64_t h)
+/* Columns of one item when partial sums are added. */
+enum { PARTIAL_COLUMNS = 128 };
+
+struct partial_sums {
+	float *dgamma, *dbeta;
+	const float *partial; /* [items, 2, H] */
+	long items;
+	int64_t h;
+};
+
+static void partial_sums_columns(void *arg, long item, int thread)
 {
-	for (long i = 0; i < items; i++)
-		for (int64_t c = 0; c < h; c++) {
-			dgamma[c] += partial[(2 * i) * h + c];
-			dbeta[c] += partial[(2 * i + 1) * h + c];
+	const struct partial_sums *a = arg;
+	(void)thread;
+	int64_t begin = item * PARTIAL_COLUMNS, end = item_end(item, PARTIAL_COLUMNS, a->h);
+	for (long i = 0; i < a->items; i++) {
+		const float *gamma = a->partial + 2 * i * a->h, *beta = gamma + a->h;
+		for (int64_t c = begin; c < end; c++) {
+			a->dgamma[c] += gamma[c];
+			a->dbeta[c] += beta[c];
 		}
+	}
+}
+
+/* Adds the items' partial sums to dgamma and dbeta, each column in item order. */
+static void add_partial_sums(float *dgamma, float *dbeta, const float *partial, long items, int64_t h, struct hpcbert_stream *s)
+{
+	struct partial_sums a = {.dgamma = dgamma, .dbeta = dbeta, .partial = partial, .items = items, .h = h};
+	parallel_for(s, item_count(h, PARTIAL_COLUMNS), partial_sums_columns, &a);
 }
 
 static int layernorm_backward(void *dx, float *dgamma, float *dbeta, const void *dy, const void *x, const float *mean, const float *rstd,
@@ -134,12 +150,12 @@ static int layernorm_backward(void *dx, float *dgamma, float *dbeta, const void 
 {
 	if (dtype != HPCBERT_F32)
 		return HPCBERT_UNSUPPORTED;
-	long items = layernorm_items(t);
+	long items = item_count(t, LAYERNORM_ROWS);
 	if ((size_t)(items * 2 * h) * sizeof(float) > SHARED_SCRATCH)
 		return HPCBERT_NO_MEMORY;
 	struct layernorm_gradient a = {.dx = dx, .partial = shared_scratch(s), .dy = dy, .x = x, .mean = mean, .rstd = rstd, .gamma = gamma, .t = t, .h = h};
 	parallel_for(s, items, layernorm_gradient_rows, &a);
-	add_partial_sums(dgamma, dbeta, a.partial, items, h);
+	add_partial_sums(dgamma, dbeta, a.partial, items, h, s);
 	return HPCBERT_OK;
 }
 

@@ -95,6 +95,24 @@ INLINE float vmax_lane(vf v)
 	return lanes[0];
 }
 
+/* Square root of each lane. By hand: a compiler that must set errno for sqrtf does not vectorise it. */
+INLINE vf vsqrt(vf x)
+{
+#if defined(__AVX512F__) && VL == 16
+	return (vf)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX__) && VL == 8
+	return (vf)_mm256_sqrt_ps((__m256)x);
+#elif defined(__SSE2__) && VL == 4
+	return (vf)_mm_sqrt_ps((__m128)x);
+#elif defined(__aarch64__) && VL == 4
+	return (vf)vsqrtq_f32((float32x4_t)x);
+#else
+	for (int i = 0; i < VL; i++)
+		x[i] = sqrtf(x[i]);
+	return x;
+#endif
+}
+
 /* exp(x), relative error about 1e-7; 0 below -87.3, finite above 88. NaN stays NaN. */
 INLINE vf vexp(vf x)
 {
