@@ -86,16 +86,17 @@ static void cross_entropy_row(void *arg, long row, int thread)
 			memset(d, 0, (size_t)a->ld * sizeof *d);
 		return;
 	}
-	float at_target = target < a->v ? x[target] : NAN; /* read first: d may be x */
-	double sum = 0;
+	int known = target < a->v; /* a column beyond the row: its loss and gradient become NaN */
+	float at_target = known ? x[target] : 0; /* read first: d may be x */
+	double sum = known ? 0 : NAN;
 	for (int64_t c = 0; c < a->v; c += CROSS_ENTROPY_BLOCK)
 		sum += cross_entropy_exponentials(d, x, largest, c, c + CROSS_ENTROPY_BLOCK < a->v ? c + CROSS_ENTROPY_BLOCK : a->v);
 	a->loss[row] = (float)(log(sum) + ((double)largest - at_target));
 	if (!d)
 		return;
-	double probability = target < a->v ? d[target] / sum : NAN;
+	double probability = known ? d[target] / sum : 0;
 	cross_entropy_scale(d, (float)(a->scale / sum), a->v, a->ld);
-	if (target < a->v)
+	if (known)
 		d[target] = (float)((probability - 1) * a->scale);
 }
 

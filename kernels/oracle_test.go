@@ -35,6 +35,33 @@ func onEveryDevice(t *testing.T, test func(t *testing.T, m machine)) {
 	}
 }
 
+// sameForAnyThreads wants the same bits from 1, 2 and 3 threads.
+func sameForAnyThreads(t *testing.T, results func(t *testing.T, m machine) []float32) {
+	t.Helper()
+	var first []float32
+	for threads := 1; threads <= 3; threads++ {
+		dev, err := Open("cpu", Options{Threads: threads})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := dev.NewStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := results(t, machine{s, dev.Name()})
+		s.Close()
+		if threads == 1 {
+			first = got
+		}
+		for i := range first {
+			if math.Float32bits(got[i]) != math.Float32bits(first[i]) {
+				t.Errorf("%s: element %d of %d is %v with %d threads, %v with 1", dev.Name(), i, len(got), got[i], threads, first[i])
+				break
+			}
+		}
+	}
+}
+
 // tensor puts values on the device.
 func tensor[E Element](t *testing.T, m machine, values []E) Tensor {
 	t.Helper()
@@ -104,6 +131,28 @@ func compare(t *testing.T, what string, got, plain []float32, truth []float64) {
 		t.Errorf("%s: error %.3g of %.3g, allowed %.3g (twice the plain float32 one); worst element %d: %v, expected %v; re-run: go test ./kernels -run '%s'",
 			what, math.Sqrt(gotError), math.Sqrt(size), limit, worst, got[worst], truth[worst], t.Name())
 	}
+}
+
+// outcome gathers a result over several draws of the inputs, so that a small size is judged by enough roundings: with three numbers, one
+// lucky rounding of the plain implementation would decide.
+type outcome struct {
+	got, plain []float32
+	truth      []float64
+}
+
+func (o *outcome) add(got, plain []float32, truth []float64) {
+	o.got, o.plain, o.truth = append(o.got, got...), append(o.plain, plain...), append(o.truth, truth...)
+}
+
+// draws is how many draws make some hundred rows.
+func draws(rows int) int { return max(2, min(64, 200/rows)) }
+
+func dot[F number](a, b []F) F {
+	var sum F
+	for i := range a {
+		sum += a[i] * b[i]
+	}
+	return sum
 }
 
 // gradient returns the derivative of f at x by central differences in float64, for each element of x.
