@@ -16,7 +16,7 @@
 // Examples:
 //
 //	wikiextract enwiki-latest-pages-articles.xml.bz2 -o enwiki.jsonl.zst
-//	wikiextract dump.xml.bz2 | segment | shard -o shards
+//	wikiextract dump.xml.bz2 | segment | shard --train 256 --test 256 -o shards
 //	lbzip2 -dc dump.xml.bz2 | wikiextract --min-chars 200 > long.jsonl
 //
 // Exit status: 0 whole input done; 1 a dump is missing, cut off, malformed or without an article; 2 wrong usage. An output file appears
@@ -49,7 +49,7 @@ var program = cli.Program{
 		"templates, tables, references, headings and lists are removed, links become their text, italics double quotes.",
 	Examples: `
   wikiextract enwiki-latest-pages-articles.xml.bz2 -o enwiki.jsonl.zst
-  wikiextract dump.xml.bz2 | segment | shard -o shards
+  wikiextract dump.xml.bz2 | segment | shard --train 256 --test 256 -o shards
   lbzip2 -dc dump.xml.bz2 | wikiextract --min-chars 200 > long.jsonl`,
 }
 
