@@ -157,7 +157,7 @@ func (b *Build) begin(fresh bool) (undo func(), err error) {
 		}
 	}
 	if err := os.MkdirAll(b.Dir, 0o777); err != nil {
-		return undo, err
+		return undo, fault.WithHint(err, "-o names a folder, which is made if its parent can be written to")
 	}
 	if err := stream.WriteFile(vocabulary, b.Vocabulary); err != nil {
 		return undo, err
@@ -245,6 +245,7 @@ func (b *Build) make(ctx context.Context, input, out string, threads int) (Shard
 	}
 	e.Rows, e.Tokens, e.Masked, e.RandomNext = x.Len(), x.Tokens(), x.Masked(), x.RandomNext()
 	path := filepath.Join(b.Dir, out)
+	b.removeTemporaries(out)
 	if err := WriteInstances(ctx, path, x, threads); err != nil {
 		return e, err
 	}
@@ -255,6 +256,19 @@ func (b *Build) make(ctx context.Context, input, out string, threads int) (Shard
 	e.Bytes = info.Size()
 	e.SHA256, err = FileSHA256(path)
 	return e, err
+}
+
+// removeTemporaries removes what a killed run has left of a shard.
+func (b *Build) removeTemporaries(out string) {
+	entries, err := os.ReadDir(b.Dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if name := e.Name(); strings.HasPrefix(name, "."+out+".") && strings.HasSuffix(name, ".tmp") {
+			os.Remove(filepath.Join(b.Dir, name))
+		}
+	}
 }
 
 // finish records a whole shard in the manifest on disk, so that a later run finds it.

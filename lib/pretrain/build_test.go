@@ -130,7 +130,8 @@ func TestBuildContinues(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Complete = false
-	for _, err := range []error{os.Remove(lost), os.WriteFile(damaged, data, 0o644), m.Write(b.Dir)} {
+	left := filepath.Join(b.Dir, ".x_training_0.hdf5.123.tmp")
+	for _, err := range []error{os.WriteFile(left, nil, 0o644), os.Remove(lost), os.WriteFile(damaged, data, 0o644), m.Write(b.Dir)} {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -156,6 +156,7 @@ type maker struct {
 // Make makes the instances of a shard (spec: pretraining 1.6). The documents are shuffled in place.
 func Make(ctx context.Context, docs *Documents, vocab *wordpiece.Vocabulary, o Options) (*Instances, error) {
 	m := &maker{Instances: &Instances{Options: o}, rng: newTwister(o.Seed), vocab: vocab, docs: docs}
+	m.reserve()
 	list := docs.list
 	m.rng.shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	for range o.Dupe {
@@ -170,6 +171,20 @@ func Make(ctx context.Context, docs *Documents, vocab *wordpiece.Vocabulary, o O
 	}
 	m.rng.shuffle(len(m.rows), func(i, j int) { m.rows[i], m.rows[j] = m.rows[j], m.rows[i] })
 	return m.Instances, nil
+}
+
+// reserve makes room for about what the documents will yield: growing slices of this size by copying doubles the peak of memory.
+func (m *maker) reserve() {
+	tokens := 0
+	for _, doc := range m.docs.list {
+		for _, sentence := range doc {
+			tokens += len(sentence)
+		}
+	}
+	tokens = tokens * m.Options.Dupe * 23 / 20 // specials and random seconds
+	m.tokens = make([]int32, 0, tokens)
+	masked := int(float64(tokens) * min(m.Options.MaskedLMProb*1.02, 1))
+	m.positions, m.labels = make([]int32, 0, masked), make([]int32, 0, masked)
 }
 
 // document appends the instances of document d.

@@ -61,7 +61,7 @@ func ReadManifest(dir string) (*Manifest, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fault.WithHint(err, "%s must be a folder that can be read", dir)
 	}
 	m := &Manifest{}
 	if err := json.Unmarshal(data, m); err != nil {
