@@ -141,7 +141,7 @@ func TestDamagedChunk(t *testing.T) {
 	}
 	defer f.Close()
 	_, _, err = Read[int32](f, "ids", -1, 13)
-	if err == nil || !strings.Contains(err.Error(), "inflate") || fault.HintOf(err) == "" {
+	if err == nil || !strings.Contains(err.Error(), `data set "ids": chunk at [`) || !strings.Contains(err.Error(), "damaged chunk") || fault.HintOf(err) == "" {
 		t.Errorf("error %v, hint %q", err, fault.HintOf(err))
 	}
 }

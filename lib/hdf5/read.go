@@ -54,6 +54,9 @@ func Open(name string) (*File, error) {
 		f.file, err = hdf5.OpenFile(name, hdf5.F_ACC_RDONLY)
 		return err
 	})
+	if err != nil && fault.HintOf(err) == "" {
+		err = fault.WithHint(err, "the file is damaged, or of a newer version of HDF5")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
@@ -131,6 +134,13 @@ func Read[T Element](f *File, name string, dims ...int) ([]T, []int, error) {
 			data, shape = make([]T, n), found
 			if n == 0 {
 				return nil
+			}
+			chunks, err := f.chunksOf(ds, found, int(unsafe.Sizeof(data[0])))
+			if err != nil {
+				return err
+			}
+			if chunks != nil {
+				return chunks.read(unsafe.Slice((*byte)(unsafe.Pointer(&data[0])), n*chunks.element))
 			}
 			if C.h5_read(C.hid_t(ds.ID()), C.hid_t(native[T]().ID()), unsafe.Pointer(&data[0])) < 0 {
 				return reason(errors.New("cannot be read"))

@@ -3,6 +3,7 @@ package pretrain
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -253,5 +254,39 @@ func TestH5pyReadsOurShards(t *testing.T) {
 	out, err := exec.Command(python, "-c", compareScript, name, original).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "equal" {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// A damaged file is refused, or read where the damage hits nothing that matters, but never brings the process down.
+func TestDamagedShards(t *testing.T) {
+	ours := filepath.Join(t.TempDir(), "ours.hdf5")
+	if err := WriteShard(context.Background(), ours, originalShard(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{original, ours} {
+		whole, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(1, 2))
+		refused, path := 0, filepath.Join(t.TempDir(), "damaged.hdf5")
+		for i := range 400 {
+			data := bytes.Clone(whole)
+			for range 1 + i%3 {
+				data[rng.IntN(len(data))] = byte(rng.Uint32())
+			}
+			if err := os.WriteFile(path, data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadShard(path); err != nil {
+				refused++
+				if !strings.Contains(err.Error(), path) || fault.HintOf(err) == "" {
+					t.Errorf("error %v, hint %q", err, fault.HintOf(err))
+				}
+			}
+		}
+		if refused < 40 {
+			t.Errorf("%s: only %d of 400 damaged files are refused", name, refused)
+		}
 	}
 }

@@ -1,0 +1,167 @@
+package hdf5
+
+/*
+#cgo pkg-config: hdf5
+#include <hdf5.h>
+
+// h5_chunks tells how a data set is stored: the dimensions of its chunks and whether deflate packs them. It returns their rank, 0 when
+// the layout is another one (not chunked, or other filters), negative on failure.
+static int h5_chunks(hid_t set, int rank, hsize_t *dims, int *deflated) {
+	hid_t plist = H5Dget_create_plist(set);
+	int found = plist;
+	if (plist >= 0) {
+		unsigned flags, config;
+		size_t n = 0;
+		int filters = H5Pget_nfilters(plist);
+		*deflated = filters == 1;
+		found = 0;
+		if (H5Pget_layout(plist) == H5D_CHUNKED && (filters == 0 ||
+		    (filters == 1 && H5Pget_filter2(plist, 0, &flags, &n, NULL, 0, NULL, &config) == H5Z_FILTER_DEFLATE)))
+			found = H5Pget_chunk(plist, rank, dims);
+		H5Pclose(plist);
+	}
+	return found;
+}
+
+static herr_t h5_chunk_size(hid_t set, const hsize_t *offset, hsize_t *size) { return H5Dget_chunk_storage_size(set, offset, size); }
+
+static herr_t h5_read_chunk(hid_t set, const hsize_t *offset, uint32_t *skipped, void *data) {
+	return H5Dread_chunk(set, H5P_DEFAULT, offset, skipped, data);
+}
+*/
+import "C"
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"unsafe"
+
+	"hpcbert/lib/fault"
+
+	"github.com/klauspost/compress/zlib"
+	"gonum.org/v1/hdf5"
+)
+
+// chunks reads the stored chunks of a data set and unpacks them here, because libhdf5 trusts what a damaged file says about them: a
+// chunk that unpacks to less than its dimensions promise makes it read beyond its memory.
+type chunks struct {
+	set      *hdf5.Dataset
+	dims     []int // of the data set
+	chunk    []int // of a chunk
+	element  int   // bytes
+	deflated bool
+	fileSize int64
+}
+
+var errDamaged = fault.WithHint(errors.New("damaged chunk"), "the file is damaged: copy or write it again")
+
+// chunksOf returns how to read set by chunks, nil when it is stored otherwise. It runs inside call.
+func (f *File) chunksOf(set *hdf5.Dataset, dims []int, element int) (*chunks, error) {
+	sizes, deflated := make([]C.hsize_t, len(dims)), C.int(0)
+	rank := C.h5_chunks(C.hid_t(set.ID()), C.int(len(dims)), &sizes[0], &deflated)
+	switch {
+	case rank < 0:
+		return nil, reason(errors.New("cannot learn its layout"))
+	case rank == 0:
+		return nil, nil
+	case int(rank) != len(dims):
+		return nil, errDamaged
+	}
+	c := &chunks{set: set, dims: dims, chunk: make([]int, len(dims)), element: element, deflated: deflated != 0, fileSize: f.size}
+	size, count := uint64(element), uint64(1)
+	for i, n := range sizes {
+		if n == 0 || uint64(n) > uint64(f.size)*maxRatio/size {
+			return nil, errDamaged
+		}
+		c.chunk[i], size = int(n), size*uint64(n)
+		count *= (uint64(dims[i]) + uint64(n) - 1) / uint64(n)
+	}
+	if count > uint64(f.size) { // an index entry alone takes more than a byte
+		return nil, errDamaged
+	}
+	return c, nil
+}
+
+// read fills data, the whole data set. It runs inside call.
+func (c *chunks) read(data []byte) error {
+	bytes := c.element
+	for _, n := range c.chunk {
+		bytes *= n
+	}
+	chunk, at := make([]byte, bytes), make([]int, len(c.dims))
+	for {
+		if err := c.unpack(chunk, at); err != nil {
+			return fmt.Errorf("chunk at %v: %w", at, err)
+		}
+		c.place(data, chunk, at, 0)
+		i := len(at) - 1
+		for ; i >= 0; i-- {
+			if at[i] += c.chunk[i]; at[i] < c.dims[i] {
+				break
+			}
+			at[i] = 0
+		}
+		if i < 0 {
+			return nil
+		}
+	}
+}
+
+// unpack reads the chunk that begins at the given place; one that was never written is zero.
+func (c *chunks) unpack(chunk []byte, at []int) error {
+	offset := make([]C.hsize_t, len(at))
+	for i, n := range at {
+		offset[i] = C.hsize_t(n)
+	}
+	id, size, skipped := C.hid_t(c.set.ID()), C.hsize_t(0), C.uint32_t(0)
+	if C.h5_chunk_size(id, &offset[0], &size) < 0 {
+		return reason(errDamaged)
+	}
+	if size == 0 {
+		clear(chunk)
+		return nil
+	}
+	if int64(size) > c.fileSize || int64(size) < 0 {
+		return errDamaged
+	}
+	stored := make([]byte, size)
+	if C.h5_read_chunk(id, &offset[0], &skipped, unsafe.Pointer(&stored[0])) < 0 {
+		return reason(errDamaged)
+	}
+	if !c.deflated || skipped != 0 {
+		if len(stored) != len(chunk) {
+			return errDamaged
+		}
+		copy(chunk, stored)
+		return nil
+	}
+	z, err := zlib.NewReader(bytes.NewReader(stored))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	if _, err := io.ReadFull(z, chunk); err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	if n, err := z.Read(make([]byte, 1)); n != 0 || err != io.EOF { // the checksum is compared at the end
+		return errDamaged
+	}
+	return nil
+}
+
+// place copies what of chunk lies inside the data set, dimension after dimension from axis on.
+func (c *chunks) place(data, chunk []byte, at []int, axis int) {
+	n := min(c.chunk[axis], c.dims[axis]-at[axis])
+	row, chunkRow := c.element, c.element // bytes of one step along axis
+	for i := axis + 1; i < len(c.dims); i++ {
+		row, chunkRow = row*c.dims[i], chunkRow*c.chunk[i]
+	}
+	if axis == len(c.dims)-1 {
+		copy(data[at[axis]*row:], chunk[:n*chunkRow])
+		return
+	}
+	for k := range n {
+		c.place(data[(at[axis]+k)*row:][:row], chunk[k*chunkRow:], at, axis+1)
+	}
+}
