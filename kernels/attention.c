@@ -252,28 +252,26 @@ static void attention_forward_item(void *arg, long item, int thread)
 }
 
 /* Turns a row of scores into the dropped probabilities, and a row of dctx·vᵀ into the gradient of the scores before their scaling:
- * P = exp(score - lse), p = keep * P, ds = scale * P * (keep * ds - D). Columns from keys on become 0. */
-static void attention_softmax_gradient(float *p, float *ds, const float *keep, float lse, float dot, float scale, int64_t keys, int64_t columns)
+ * P = exp(score - lse) / sum of them, p = keep * P, ds = scale * P * (keep * ds - D). Columns from keys on become 0. D, the sum over the row
+ * of p * ds, would also be dctx·ctx; but taken from these very P the row of ds sums to 0 as it must. Otherwise P's rounding, however small
+ * beside D, is all there is where keys differ little. */
+static void attention_softmax_gradient(float *p, float *ds, const float *keep, float lse, float scale, int64_t keys, int64_t columns)
 {
+	vf sum = {0}, product = {0};
 	for (int64_t c = keys; c < columns; c++)
 		p[c] = -INFINITY;
 	for (int64_t c = 0; c < columns; c += VL) {
-		vf e = vexp(vload(p + c) - vset(lse)), d = vload(ds + c), k = keep ? vload(keep + c) : vset(1.f);
+		vf e = vexp(vload(p + c) - vset(lse)), d = vload(ds + c);
+		vstore(p + c, e);
+		sum += e;
+		product += keep ? e * (d * vload(keep + c)) : e * d;
+	}
+	float total = vsum(sum), dot = vsum(product) / total, normal = 1.f / total;
+	for (int64_t c = 0; c < columns; c += VL) {
+		vf e = vload(p + c) * vset(normal), d = vload(ds + c), k = keep ? vload(keep + c) : vset(1.f);
 		vstore(p + c, keep ? e * k : e);
 		vstore(ds + c, vset(scale) * e * ((keep ? d * k : d) - vset(dot)));
 	}
-}
-
-static float attention_dot(const float *a, const float *b, int64_t n)
-{
-	vf sum = {0};
-	int64_t c = 0;
-	for (; c + VL <= n; c += VL)
-		sum += vload(a + c) * vload(b + c);
-	float total = vsum(sum);
-	for (; c < n; c++)
-		total += a[c] * b[c];
-	return total;
 }
 
 /* dQ of one tile of queries; leaves its probabilities and gradients of scores in the rows p and ds. */
@@ -288,8 +286,7 @@ static void attention_backward_tile(const struct attention *a, const struct atte
 	attention_product(ds, w->ld, o, ldo, 1, w->vt, a->d, columns, 1.f, 0);
 	for (int64_t r = 0; r < rows; r++) {
 		const float *keep = attention_keep(w->keep, a, x, query + r);
-		float dot = attention_dot(a->dctx + first + r * a->h, a->ctx + first + r * a->h, a->d);
-		attention_softmax_gradient(p + r * w->ld, ds + r * w->ld, keep, a->lse[x->head * a->t + x->row + query + r], dot, scale, x->keys, columns);
+		attention_softmax_gradient(p + r * w->ld, ds + r * w->ld, keep, a->lse[x->head * a->t + x->row + query + r], scale, x->keys, columns);
 	}
 	attention_product(w->out, w->width, ds, w->ld, 1, w->natural, x->keys, w->width, 1.f, 0);
 	for (int64_t r = 0; r < rows; r++)

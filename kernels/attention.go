@@ -27,7 +27,7 @@ func (s *Stream) AttentionForward(ctx, lse, qkv, cuSeqlens, keyLengths, samples 
 }
 
 // AttentionBackward writes dqkv [t,3h] from dctx [t,h] and what AttentionForward took and gave. With P = exp(scores - lse),
-// M = the dropout mask times 1/(1-p) and D = sum over columns of dctx * ctx: dV = (M*P)ᵀ·dctx, dS = P * (M * (dctx·Vᵀ) - D) / sqrt(d),
+// M = the dropout mask times 1/(1-p) and D = sum over keys of M * P * (dctx·Vᵀ): dV = (M*P)ᵀ·dctx, dS = P * (M * (dctx·Vᵀ) - D) / sqrt(d),
 // dQ = dS·K, dK = dSᵀ·Q.
 func (s *Stream) AttentionBackward(dqkv, dctx, ctx, lse, qkv, cuSeqlens, keyLengths, samples Tensor, drop Dropout, b, t, heads, h int) {
 	if !s.ok("attention_backward", append(attentionInputs(qkv, cuSeqlens, keyLengths, samples, drop, b, t, h),
