@@ -1,0 +1,110 @@
+package bert
+
+import "hpcbert/kernels"
+
+// layer is one encoder layer: its parameters, and what the forward pass keeps for the backward pass.
+type layer struct {
+	query, key, value dense // parameters and gradients; the products use qkv
+	qkv               dense // the three as one of 3H rows
+	attention         dense // output of the attention, [H, H]
+	attentionNorm     norm
+	intermediate      dense // [I, H], GELU
+	output            dense // [H, I]
+	outputNorm        norm
+
+	activations
+	x, y kernels.Tensor // [T, H] input and output
+}
+
+// activations are what the backward pass of a layer reads.
+type activations struct {
+	projections                kernels.Tensor // [T, 3H]
+	context                    kernels.Tensor // [T, H]
+	lse                        kernels.Tensor // [heads, T]
+	z1, y1                     kernels.Tensor // [T, H] before and after the first layer normalisation
+	pre, act                   kernels.Tensor // [T, I] before and after GELU
+	z2                         kernels.Tensor // [T, H] before the second layer normalisation
+	mean1, rstd1, mean2, rstd2 kernels.Tensor // [T]
+}
+
+func (m *Model) layerParams(i int) layer {
+	h, inner, name := m.Config.HiddenSize, m.Config.IntermediateSize, layerName(i)
+	return layer{
+		query:         m.dense(name+"attention.self.query", h, h),
+		key:           m.dense(name+"attention.self.key", h, h),
+		value:         m.dense(name+"attention.self.value", h, h),
+		qkv:           dense{out: 3 * h, in: h},
+		attention:     m.dense(name+"attention.output.dense", h, h),
+		attentionNorm: m.norm(name + "attention.output.LayerNorm"),
+		intermediate:  m.dense(name+"intermediate.dense", inner, h),
+		output:        m.dense(name+"output.dense", h, inner),
+		outputNorm:    m.norm(name + "output.LayerNorm"),
+	}
+}
+
+// planWeights makes room for the forms of the weights that the products read.
+func (l *layer) planWeights(m *Model, a *arena) {
+	for _, d := range []*dense{&l.qkv, &l.attention, &l.intermediate, &l.output} {
+		d.plan(m, a)
+	}
+	a.floats(l.qkv.out, &l.qkv.bias)
+}
+
+// planActivations makes room for what the layer keeps and its output.
+func (l *layer) planActivations(m *Model, a *arena) {
+	t, h := m.limits.Tokens, m.Config.HiddenSize
+	a.floats(t*3*h, &l.projections)
+	a.floats(t*h, &l.context, &l.z1, &l.y1, &l.z2, &l.y)
+	a.floats(t*m.Config.NumAttentionHeads, &l.lse)
+	a.floats(t*m.Config.IntermediateSize, &l.pre, &l.act)
+	a.floats(t, &l.mean1, &l.rstd1, &l.mean2, &l.rstd2)
+}
+
+// refresh writes the forms of the weights that the products read.
+func (l *layer) refresh(s *kernels.Stream) {
+	h := l.qkv.in
+	for i, d := range []*dense{&l.query, &l.key, &l.value} {
+		l.qkv.pack(s, d.weight, i*h, h)
+		s.Copy(l.qkv.bias.Slice(i*h, (i+1)*h), d.bias)
+	}
+	for _, d := range []*dense{&l.attention, &l.intermediate, &l.output} {
+		d.pack(s, d.weight, 0, d.out)
+	}
+}
+
+// forward makes y from x.
+func (l *layer) forward(m *Model, i int) {
+	s, r, h := m.s, &m.run, m.Config.HiddenSize
+	eps := float32(m.Config.LayerNormEps)
+	l.qkv.apply(s, l.projections, l.x, r.t)
+	s.AttentionForward(l.context, l.lse, l.projections, r.cuSeqlens, r.keyLengths, r.samples, r.attentionDrop(i), r.b, r.t, m.Config.NumAttentionHeads, h)
+	l.attention.apply(s, l.z1, l.context, r.t)
+	s.DropoutResidualLayerNormForward(l.y1, l.z1, l.mean1, l.rstd1, l.z1, l.x, l.attentionNorm.gamma, l.attentionNorm.beta,
+		r.tokenSamples, r.positions, r.hiddenDrop(4*i+1), r.t, h, eps)
+	l.intermediate.applyGELU(s, l.act, l.pre, l.y1, r.t)
+	l.output.apply(s, l.z2, l.act, r.t)
+	s.DropoutResidualLayerNormForward(l.y, l.z2, l.mean2, l.rstd2, l.z2, l.y1, l.outputNorm.gamma, l.outputNorm.beta,
+		r.tokenSamples, r.positions, r.hiddenDrop(4*i+2), r.t, h, eps)
+}
+
+// backward turns dy [T, H], the gradient of y, into that of x, and adds the parameters' gradients.
+func (l *layer) backward(m *Model, i int, dy kernels.Tensor) {
+	s, r, w, h := m.s, &m.run, &m.scratch, m.Config.HiddenSize
+	s.DropoutResidualLayerNormBackward(w.dz, dy, l.outputNorm.dgamma, l.outputNorm.dbeta, dy, l.z2, l.mean2, l.rstd2, l.outputNorm.gamma,
+		r.tokenSamples, r.positions, r.hiddenDrop(4*i+2), r.t, h)
+	l.output.addWeight(s, w.dz, 0, l.act, r.t)
+	l.output.inputGELU(s, w.wide, l.pre, w.dz, r.t)
+	l.intermediate.addWeight(s, w.wide, 0, l.y1, r.t)
+	l.intermediate.addInput(s, dy, w.wide, r.t)
+
+	s.DropoutResidualLayerNormBackward(w.dz, dy, l.attentionNorm.dgamma, l.attentionNorm.dbeta, dy, l.z1, l.mean1, l.rstd1, l.attentionNorm.gamma,
+		r.tokenSamples, r.positions, r.hiddenDrop(4*i+1), r.t, h)
+	l.attention.addWeight(s, w.dz, 0, l.context, r.t)
+	l.attention.input(s, w.dcontext, w.dz, r.t)
+	s.AttentionBackward(w.wide, w.dcontext, l.context, l.lse, l.projections, r.cuSeqlens, r.keyLengths, r.samples, r.attentionDrop(i),
+		r.b, r.t, m.Config.NumAttentionHeads, h)
+	for j, d := range []*dense{&l.query, &l.key, &l.value} {
+		d.addWeight(s, w.wide.Slice(j*h, r.t*3*h), 3*h, l.x, r.t)
+	}
+	l.qkv.addInput(s, dy, w.wide, r.t)
+}

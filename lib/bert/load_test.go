@@ -1,0 +1,212 @@
+package bert
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"hpcbert/lib/ckpt"
+)
+
+// tensors is a file in memory.
+type tensors map[string]struct {
+	values []float32
+	shape  []int
+}
+
+func (f tensors) names() []string {
+	var names []string
+	for name := range f {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (f tensors) get(name string) ([]float32, []int, error) {
+	return f[name].values, f[name].shape, nil
+}
+
+// fileOf holds the parameters of a shape under changed names; element i of parameter p is p + i/1000.
+func fileOf(params []Param, rename func(string) string) tensors {
+	f := tensors{}
+	for p, param := range params {
+		e := f[rename(param.Name)]
+		e.shape = param.Shape
+		for i := range param.Len {
+			e.values = append(e.values, float32(p)+float32(i)/1000)
+		}
+		f[rename(param.Name)] = e
+	}
+	return f
+}
+
+func TestLoadKnowsTheNamesOfOtherPrograms(t *testing.T) {
+	c := goldenConfig()
+	wide := *c
+	wide.VocabSize = 40 // as the reference pads
+	same := func(name string) string { return name }
+	for _, e := range []struct {
+		name             string
+		config           *Config
+		rename           func(string) string
+		extra            []string
+		missing, unknown []string
+		dropped          int
+	}{
+		{"Hugging Face", c, same, []string{"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "bert.embeddings.position_ids"}, nil, nil, 0},
+		{"NVIDIA", &wide, strings.NewReplacer("intermediate.dense.", "intermediate.dense_act.", "pooler.dense.", "pooler.dense_act.",
+			"transform.dense.", "transform.dense_act.").Replace, []string{"cls.predictions.decoder.weight"}, nil, nil, 8},
+		{"old names", c, strings.NewReplacer("LayerNorm.weight", "LayerNorm.gamma", "LayerNorm.bias", "LayerNorm.beta").Replace, nil, nil, nil, 0},
+		{"encoder only", c, func(name string) string { return strings.TrimPrefix(name, "bert.") }, []string{"qa_outputs.weight"}, nil, []string{"qa_outputs.weight"}, 0},
+	} {
+		t.Run(e.name, func(t *testing.T) {
+			r := newRig(t, "", 1, c, roomy, PreTraining)
+			f := fileOf(e.config.Params(), e.rename)
+			for _, name := range e.extra {
+				f[name] = tensors{}[""]
+			}
+			loaded, err := r.Load(f.names(), f.get)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(loaded.Missing, e.missing) || !slices.Equal(loaded.Unknown, e.unknown) || loaded.DroppedRows != e.dropped {
+				t.Errorf("loaded %+v", loaded)
+			}
+			for p, param := range r.Params {
+				got := download(t, r.s, r.Weight(param.Name))
+				if last := float32(p) + float32(param.Len-1)/1000; got[0] != float32(p) || got[param.Len-1] != last {
+					t.Errorf("%s: %v … %v, expected %v … %v", param.Name, got[0], got[param.Len-1], float32(p), last)
+				}
+			}
+		})
+	}
+}
+
+func TestLoadTellsWhatIsMissing(t *testing.T) {
+	r := newRig(t, "", 1, goldenConfig(), roomy, PreTraining)
+	f := fileOf(goldenConfig().EncoderParams(), func(name string) string { return name })
+	loaded, err := r.Load(f.names(), f.get)
+	if err != nil || len(loaded.Missing) != 7 || loaded.Missing[0] != "cls.predictions.bias" {
+		t.Errorf("%+v, %v", loaded, err)
+	}
+}
+
+func TestLoadErrorsNameTensorsAndShapes(t *testing.T) {
+	c := goldenConfig()
+	narrow := *c
+	narrow.VocabSize = 30
+	deep := *c
+	deep.IntermediateSize = 48
+	for _, e := range []struct {
+		name   string
+		config *Config
+		extra  string
+		want   string
+	}{
+		{"fewer words", &narrow, "", `"bert.embeddings.word_embeddings.weight" has the shape [30 16], the model's bert.embeddings.word_embeddings.weight is [32 16]`},
+		{"other inner size", &deep, "", `"bert.encoder.layer.0.intermediate.dense.weight" has the shape [48 16]`},
+		{"twice", c, "embeddings.LayerNorm.gamma", "are both the parameter bert.embeddings.LayerNorm.weight"},
+	} {
+		r := newRig(t, "", 1, c, roomy, PreTraining)
+		f := fileOf(e.config.Params(), func(name string) string { return name })
+		if e.extra != "" {
+			f[e.extra] = f["bert.embeddings.LayerNorm.weight"]
+		}
+		if _, err := r.Load(f.names(), f.get); err == nil || !strings.Contains(err.Error(), e.want) {
+			t.Errorf("%s: error %v, expected %q", e.name, err, e.want)
+		}
+	}
+}
+
+// The weights are those of all-MiniLM-L6-v2; what they give was computed in float64 by another program.
+func TestRealWeightsEncodeAsInFloat64(t *testing.T) {
+	model, data := os.Getenv("HPCBERT_MINILM"), os.Getenv("HPCBERT_DATA")
+	if model == "" || data == "" {
+		t.Skip("skipped: HPCBERT_MINILM and HPCBERT_DATA are not set")
+	}
+	var golden struct {
+		Records []struct {
+			TextA    string    `json:"text_a"`
+			IDs      []int32   `json:"input_ids"`
+			Segments []int32   `json:"token_type_ids"`
+			First    []float64 `json:"hidden_cls"`
+			Last     []float64 `json:"hidden_last"`
+			Norms    []float64 `json:"hidden_row_norms"`
+			Pooled   []float64 `json:"pooled"`
+		} `json:"records"`
+	}
+	text, err := os.ReadFile(filepath.Join(data, "checkpoints/minilm_l6/encoder_float64.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &golden); err != nil {
+		t.Fatal(err)
+	}
+	config, err := ReadConfig(filepath.Join(model, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, "", 2, config, Limits{Tokens: 2048, Sequences: 8}, Encoder|ForwardOnly)
+	f, err := ckpt.Open(filepath.Join(model, "model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if loaded, err := r.LoadFile(f); err != nil || len(loaded.Missing) > 0 || len(loaded.Unknown) > 0 {
+		t.Fatalf("%+v, %v", loaded, err)
+	}
+	b := &Batch{CuSeqlens: []int32{0}}
+	for i, record := range golden.Records {
+		for p := range record.IDs {
+			b.Positions = append(b.Positions, int32(p))
+		}
+		b.IDs, b.Segments = append(b.IDs, record.IDs...), append(b.Segments, record.Segments...)
+		b.CuSeqlens = append(b.CuSeqlens, int32(len(b.IDs)))
+		b.Samples = append(b.Samples, int32(i))
+	}
+	hidden, pooled, err := r.Encode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := config.HiddenSize
+	if len(golden.Records) == 0 {
+		t.Fatal("no records")
+	}
+	for i, record := range golden.Records {
+		first, last := int(b.CuSeqlens[i]), int(b.CuSeqlens[i+1])-1
+		closeRow(t, fmt.Sprintf("text %d, first row", i), hidden[first*h:(first+1)*h], record.First)
+		closeRow(t, fmt.Sprintf("text %d, last row", i), hidden[last*h:(last+1)*h], record.Last)
+		closeRow(t, fmt.Sprintf("text %d, pooled", i), pooled[i*h:(i+1)*h], record.Pooled)
+		if len(record.Norms) != last-first+1 {
+			t.Errorf("text %d: %d norms for %d rows", i, len(record.Norms), last-first+1)
+			continue
+		}
+		for j, want := range record.Norms {
+			near(t, fmt.Sprintf("text %d, norm of row %d", i, j), norm2(hidden[(first+j)*h:(first+j+1)*h]), want, 2e-5)
+		}
+	}
+}
+
+// closeRow fails where an element is further off than 2e-5 of the row's norm.
+func closeRow(t *testing.T, what string, got []float32, want []float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d values, expected %d", what, len(got), len(want))
+		return
+	}
+	var e, size float64
+	for i, v := range want {
+		e += math.Pow(float64(got[i])-v, 2)
+		size += v * v
+	}
+	if !(math.Sqrt(e) <= 2e-5*math.Sqrt(size)) {
+		t.Errorf("%s: error %.2g of %.2g", what, math.Sqrt(e), math.Sqrt(size))
+	}
+	t.Logf("%s: relative error %.2g", what, math.Sqrt(e/size))
+}

@@ -1,0 +1,135 @@
+// Package bert is BERT (Devlin et al. 2018) as a list of kernel calls: forward, explicit backward, initial values, loading.
+//
+// A Model works on micro-batches of packed sequences (Batch). Its weights and gradients are two flat arenas in the order of Params; all
+// memory is planned by New and nothing is allocated inside a step but what the results hold. A Model and its stream belong to one goroutine
+// at a time. Shapes in comments: T tokens, B sequences, M masked rows, H hidden, I intermediate, V vocabulary, P the vocabulary padded.
+package bert
+
+import (
+	"errors"
+	"fmt"
+
+	"hpcbert/kernels"
+)
+
+// Heads says what a model has beside its encoder and pooler, and whether it learns.
+type Heads int
+
+// What can be joined with |.
+const (
+	Encoder     Heads = 0
+	PreTraining Heads = 1 << 0 // the MLM and NSP heads
+	ForwardOnly Heads = 1 << 1 // no gradients: no memory for the backward pass
+)
+
+// vocabularyAlign is what the decoder's columns are padded to; only buffers see the padding.
+const vocabularyAlign = 64
+
+// Model is a BERT on a device.
+type Model struct {
+	Config    *Config
+	Params    []Param
+	Weights   kernels.Tensor // arena, see Params; call Refresh after changing it
+	Gradients kernels.Tensor // arena of the same layout; none with ForwardOnly
+
+	dev    *kernels.Device
+	s      *kernels.Stream
+	limits Limits
+	heads  Heads
+	index  map[string]int // of Params, by name
+	owned  []kernels.Tensor
+
+	word, position, segment table
+	embeddingNorm           norm
+	layers                  []layer
+	pooler                  dense
+	mlm                     *mlmHead // nil without pre-training heads
+	nsp                     *nspHead
+
+	run     run
+	scratch scratch
+}
+
+// New makes a model for micro-batches within the limits, on one stream of the device. Its weights are 0: call Init or Load. Params of other
+// heads may be given; they follow the model's own in the arenas, Offset and Len are filled in.
+func New(dev *kernels.Device, s *kernels.Stream, cfg *Config, lim Limits, heads Heads, extra ...Param) (*Model, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, fmt.Errorf("model shape: %w", err)
+	}
+	if cfg.VocabSize == 0 {
+		return nil, errors.New("model shape: vocab_size is not known: give a vocabulary or data that has one")
+	}
+	if lim.Tokens < 1 || lim.Sequences < 1 || lim.Masked < 0 {
+		return nil, fmt.Errorf("model: limits of %d tokens, %d sequences, %d masked rows", lim.Tokens, lim.Sequences, lim.Masked)
+	}
+	m := &Model{Config: cfg.Clone(), dev: dev, s: s, limits: lim, heads: heads, index: map[string]int{}}
+	m.listParams(extra)
+	if err := m.allocate(); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("model of %d parameters: %w", m.Parameters(), err)
+	}
+	return m, nil
+}
+
+func (m *Model) listParams(extra []Param) {
+	m.Params = m.Config.EncoderParams()
+	if m.heads&PreTraining != 0 {
+		m.Params = m.Config.Params()
+	}
+	l := paramList{params: m.Params}
+	for _, p := range extra {
+		l.add(p.Name, p.Init, p.Plain, p.Shape...)
+		l.params[len(l.params)-1].Decay = p.Decay
+	}
+	m.Params = l.params
+	for i, p := range m.Params {
+		m.index[p.Name] = i
+	}
+}
+
+// Close releases the model's memory.
+func (m *Model) Close() {
+	for _, t := range m.owned {
+		m.dev.Free(t)
+	}
+	m.owned = nil
+}
+
+// Parameters returns the number of trained values, without the gaps of the arena.
+func (m *Model) Parameters() int {
+	n := 0
+	for _, p := range m.Params {
+		n += p.Len
+	}
+	return n
+}
+
+// Offsets returns where each parameter starts in the arenas and, last, their length: what the optimiser's operations read. A gap after a
+// parameter counts as its own; it is zero and stays so.
+func (m *Model) Offsets() []int64 {
+	offsets := make([]int64, 0, len(m.Params)+1)
+	for _, p := range m.Params {
+		offsets = append(offsets, int64(p.Offset))
+	}
+	return append(offsets, int64(arenaLen(m.Params)))
+}
+
+// Weight returns the weights of the parameter of that name, Gradient its gradient; none when there is no such parameter.
+func (m *Model) Weight(name string) kernels.Tensor { return m.slice(m.Weights, name) }
+
+// Gradient returns the gradient of the parameter of that name.
+func (m *Model) Gradient(name string) kernels.Tensor { return m.slice(m.Gradients, name) }
+
+func (m *Model) slice(arena kernels.Tensor, name string) kernels.Tensor {
+	i, ok := m.index[name]
+	if !ok || arena.IsZero() {
+		return kernels.Tensor{}
+	}
+	p := m.Params[i]
+	return arena.Slice(p.Offset, p.Offset+p.Len)
+}
+
+// ZeroGradients clears the gradients before the first micro-batch of a step.
+func (m *Model) ZeroGradients() { m.s.Zero(m.Gradients) }
+
+func (m *Model) trains() bool { return m.heads&ForwardOnly == 0 }

@@ -1,0 +1,278 @@
+package bert
+
+import (
+	"errors"
+	"fmt"
+
+	"hpcbert/kernels"
+)
+
+// embeddingSite is the dropout site of the embeddings; layer i has 4i to 4i+2.
+const embeddingSite = 4095
+
+// Objective is what a step computes beside the batch.
+type Objective struct {
+	Seed     uint64
+	Step     uint32 // with Seed names the dropout draws
+	Dropout  bool
+	MLMScale float32 // 1 / masked tokens of the global batch: what each token's loss weighs in the gradient
+	NSPScale float32 // 1 / sequences of the global batch
+}
+
+// Result is what a micro-batch adds to the sums of the global batch.
+type Result struct {
+	MLMLossSum, NSPLossSum float64
+	MLMCorrect, NSPCorrect int
+	Masked, Sequences      int // what was counted; Sequences are those with a class
+}
+
+// Add adds the sums of another micro-batch.
+func (r *Result) Add(o Result) {
+	r.MLMLossSum += o.MLMLossSum
+	r.NSPLossSum += o.NSPLossSum
+	r.MLMCorrect += o.MLMCorrect
+	r.NSPCorrect += o.NSPCorrect
+	r.Masked += o.Masked
+	r.Sequences += o.Sequences
+}
+
+// Done is called when the gradients of a stretch of the arena, first to end-1, are final. Stretches come from the end of the arena to its
+// start, without gaps.
+type Done func(first, end int)
+
+// Refresh makes the forms of the weights that the products read; call it after the weights changed.
+func (m *Model) Refresh() {
+	for i := range m.layers {
+		m.layers[i].refresh(m.s)
+	}
+	if m.mlm != nil {
+		m.mlm.refresh(m)
+	}
+}
+
+// Forward returns the losses of a micro-batch.
+func (m *Model) Forward(b *Batch, o Objective) (Result, error) {
+	if err := m.needHeads("forward"); err != nil {
+		return Result{}, err
+	}
+	if err := m.begin(b, o, true); err != nil {
+		return Result{}, err
+	}
+	m.encode()
+	m.headsForward(Objective{})
+	return m.result(b)
+}
+
+// ForwardBackward returns the losses of a micro-batch and adds to the gradients those of
+// MLMScale * sum of the MLM losses + NSPScale * sum of the NSP losses.
+func (m *Model) ForwardBackward(b *Batch, o Objective) (Result, error) {
+	return m.ForwardBackwardLayers(b, o, func(int, int) {})
+}
+
+// ForwardBackwardLayers is ForwardBackward that tells as soon as gradients are final, for a reduction that overlaps the rest.
+func (m *Model) ForwardBackwardLayers(b *Batch, o Objective, done Done) (Result, error) {
+	if err := m.needHeads("backward"); err != nil {
+		return Result{}, err
+	}
+	if err := m.begin(b, o, true); err != nil {
+		return Result{}, err
+	}
+	m.encode()
+	m.headsForward(o)
+	dhidden := m.scratch.dhidden.Slice(0, m.run.t*m.Config.HiddenSize)
+	m.s.Zero(dhidden)
+	if m.run.m > 0 && o.MLMScale != 0 {
+		m.mlm.backward(m, dhidden)
+	}
+	dpooled := kernels.Tensor{}
+	if o.NSPScale != 0 {
+		dpooled = m.scratch.dpooled
+		m.nsp.addWeight(m.s, m.nsp.logits, 0, m.scratch.pooled, m.run.b)
+		m.nsp.input(m.s, dpooled, m.nsp.logits, m.run.b)
+	}
+	if err := m.EncodeBackward(dhidden, dpooled, done); err != nil {
+		return Result{}, err
+	}
+	return m.result(b)
+}
+
+// Encode returns the last layer's rows [T, H] and the pooled vectors [B, H] of a batch, without dropout.
+func (m *Model) Encode(b *Batch) (hidden, pooled []float32, err error) {
+	h, p, err := m.EncodeForward(b, Objective{})
+	if err != nil {
+		return nil, nil, err
+	}
+	hidden, pooled = make([]float32, h.Len()), make([]float32, p.Len())
+	kernels.Download(m.s, hidden, h)
+	kernels.Download(m.s, pooled, p)
+	return hidden, pooled, m.s.Synchronize()
+}
+
+// EncodeForward is the forward pass up to the last layer's rows [T, H] and the pooled vectors [B, H], on the device, for heads outside this
+// package. Both hold until the next forward pass.
+func (m *Model) EncodeForward(b *Batch, o Objective) (hidden, pooled kernels.Tensor, err error) {
+	if err := m.begin(b, o, false); err != nil {
+		return hidden, pooled, err
+	}
+	m.encode()
+	h := m.Config.HiddenSize
+	return m.hidden().Slice(0, m.run.t*h), m.scratch.pooled.Slice(0, m.run.b*h), m.s.Err()
+}
+
+// EncodeBackward adds the gradients of the latest EncodeForward, given those of its rows, dhidden [T, H], which is overwritten, and of its
+// pooled vectors, dpooled [B, H] or none. Gradients of other heads must be final before: done is told about them first.
+func (m *Model) EncodeBackward(dhidden, dpooled kernels.Tensor, done Done) error {
+	if !m.trains() {
+		return errors.New("backward: the model was made for forward passes only")
+	}
+	if !dpooled.IsZero() {
+		m.poolerBackward(dhidden, dpooled)
+	}
+	end := m.finished(done, m.offset("bert.pooler.dense.weight"), m.Gradients.Len())
+	for i := len(m.layers) - 1; i >= 0; i-- {
+		m.layers[i].backward(m, i, dhidden)
+		end = m.finished(done, m.offset(layerName(i)+"attention.self.query.weight"), end)
+	}
+	m.embeddingsBackward(dhidden)
+	m.finished(done, 0, end)
+	return m.s.Err()
+}
+
+// finished waits for the gradients first to end-1, tells of them and returns first.
+func (m *Model) finished(done Done, first, end int) int {
+	if done != nil && m.s.Synchronize() == nil {
+		done(first, end)
+	}
+	return first
+}
+
+func (m *Model) needHeads(pass string) error {
+	if m.mlm == nil {
+		return errors.New(pass + ": the model has no pre-training heads")
+	}
+	if pass == "backward" && !m.trains() {
+		return errors.New("backward: the model was made for forward passes only")
+	}
+	return nil
+}
+
+func (m *Model) offset(name string) int { return m.Params[m.index[name]].Offset }
+
+// hidden is the last layer's output.
+func (m *Model) hidden() kernels.Tensor { return m.layers[len(m.layers)-1].y }
+
+// begin checks a batch and puts it on the device.
+func (m *Model) begin(b *Batch, o Objective, losses bool) error {
+	if err := b.check(m.Config, m.limits, losses); err != nil {
+		return err
+	}
+	r := &m.run
+	r.t, r.b, r.m = len(b.IDs), len(b.Samples), len(b.MaskedRows)
+	for i, sample := range b.Samples {
+		for t := b.CuSeqlens[i]; t < b.CuSeqlens[i+1]; t++ {
+			r.hostSamples[t] = sample
+		}
+	}
+	m.upload(r.ids, b.IDs)
+	m.upload(r.positions, b.Positions)
+	m.upload(r.segments, b.Segments)
+	m.upload(r.tokenSamples, r.hostSamples[:r.t])
+	m.upload(r.cuSeqlens, b.CuSeqlens)
+	m.upload(r.samples, b.Samples)
+	r.keyLengths = kernels.Tensor{}
+	if b.KeyLengths != nil {
+		r.keyLengths = r.lengths
+		m.upload(r.lengths, b.KeyLengths)
+	}
+	if losses {
+		m.upload(m.mlm.rows, b.MaskedRows)
+		m.upload(m.mlm.targets, b.MaskedIDs)
+		m.upload(m.nsp.targets, b.NextSentence)
+	}
+	r.hidden = kernels.Dropout{Seed: o.Seed, Step: o.Step}
+	r.attention = r.hidden
+	if o.Dropout {
+		r.hidden.P = float32(m.Config.HiddenDropoutProb)
+		r.attention.P = float32(m.Config.AttentionProbsDropoutProb)
+	}
+	return m.s.Err()
+}
+
+func (m *Model) upload(dst kernels.Tensor, values []int32) {
+	kernels.Upload(m.s, dst.Slice(0, len(values)), values)
+}
+
+// encode runs embeddings, layers and pooler.
+func (m *Model) encode() {
+	s, r, w, h := m.s, &m.run, &m.scratch, m.Config.HiddenSize
+	s.EmbeddingForward(w.embedded, r.ids, r.positions, r.segments, m.word.rows, m.position.rows, m.segment.rows, r.t, h)
+	s.LayerNormForward(w.input, w.embeddedMean, w.embeddedRstd, w.embedded, m.embeddingNorm.gamma, m.embeddingNorm.beta, r.t, h, float32(m.Config.LayerNormEps))
+	if drop := r.hiddenDrop(embeddingSite); drop.P > 0 {
+		s.Dropout(w.input, w.input, r.tokenSamples, r.positions, drop, r.t, h)
+	}
+	for i := range m.layers {
+		m.layers[i].forward(m, i)
+	}
+	s.GatherRows(w.first, m.hidden(), r.cuSeqlens, r.b, h)
+	m.pooler.apply(s, w.pooled, w.first, r.b)
+	pooled := w.pooled.Slice(0, r.b*h)
+	s.TanhForward(pooled, pooled)
+}
+
+// headsForward makes the losses, and the logits' gradients where a scale is not 0.
+func (m *Model) headsForward(o Objective) {
+	if m.run.m > 0 {
+		m.mlm.forward(m, m.hidden())
+		m.mlm.losses(m, o.MLMScale)
+	}
+	m.nsp.apply(m.s, m.nsp.logits, m.scratch.pooled, m.run.b)
+	m.nsp.losses(m, o.NSPScale)
+}
+
+// poolerBackward adds to the rows of the first tokens.
+func (m *Model) poolerBackward(dhidden, dpooled kernels.Tensor) {
+	s, r, w, h := m.s, &m.run, &m.scratch, m.Config.HiddenSize
+	s.TanhBackward(dpooled.Slice(0, r.b*h), dpooled.Slice(0, r.b*h), w.pooled.Slice(0, r.b*h))
+	m.pooler.addWeight(s, dpooled, 0, w.first, r.b)
+	m.pooler.input(s, w.dfirst, dpooled, r.b)
+	s.ScatterRowsAdd(dhidden, w.dfirst, r.cuSeqlens, r.b, h)
+}
+
+func (m *Model) embeddingsBackward(dhidden kernels.Tensor) {
+	s, r, w, h := m.s, &m.run, &m.scratch, m.Config.HiddenSize
+	if drop := r.hiddenDrop(embeddingSite); drop.P > 0 {
+		s.Dropout(dhidden, dhidden, r.tokenSamples, r.positions, drop, r.t, h)
+	}
+	s.LayerNormBackward(dhidden, m.embeddingNorm.dgamma, m.embeddingNorm.dbeta, dhidden, w.embedded, w.embeddedMean, w.embeddedRstd,
+		m.embeddingNorm.gamma, r.t, h)
+	s.EmbeddingBackward(m.word.gradient, m.position.gradient, m.segment.gradient, dhidden, r.ids, r.positions, r.segments, r.t, h)
+}
+
+// result reads the losses back.
+func (m *Model) result(b *Batch) (Result, error) {
+	var r Result
+	r.MLMLossSum, r.MLMCorrect, r.Masked = m.tally(m.mlm.loss, m.mlm.predicted, b.MaskedIDs)
+	r.NSPLossSum, r.NSPCorrect, r.Sequences = m.tally(m.nsp.loss, m.nsp.predicted, b.NextSentence)
+	if err := m.s.Synchronize(); err != nil {
+		return Result{}, fmt.Errorf("micro-batch of %d tokens: %w", len(b.IDs), err)
+	}
+	return r, nil
+}
+
+// tally sums losses and counts right predictions over the rows that have a target.
+func (m *Model) tally(loss, predicted kernels.Tensor, targets []int32) (sum float64, correct, count int) {
+	losses, guesses := m.run.hostLosses[:len(targets)], m.run.hostPredicted[:len(targets)]
+	kernels.Download(m.s, losses, loss.Slice(0, len(targets)))
+	kernels.Download(m.s, guesses, predicted.Slice(0, len(targets)))
+	for i, target := range targets {
+		if target < 0 {
+			continue
+		}
+		sum += float64(losses[i])
+		count++
+		if guesses[i] == target {
+			correct++
+		}
+	}
+	return sum, correct, count
+}
