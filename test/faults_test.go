@@ -1,0 +1,131 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestBadInputOfTraining feeds bertrain what goes wrong in practice: each time one clear error that names the file, a hint where there is
+// something to do, the right exit status, and no output left.
+func TestBadInputOfTraining(t *testing.T) {
+	needData(t)
+	good := "--config $WORK/small.json --data $WORK/hdf5 --global-batch 16 --micro-batch 4 --steps 5 "
+	for _, c := range []struct {
+		what, prepare, options string
+		status                 int
+		want                   []string // in standard error
+	}{
+		{"missing config", "", "--config $D/none.json --data $WORK/hdf5", 1, []string{"none.json"}},
+		{"empty config", ": > $D/empty.json", "--config $D/empty.json --data $WORK/hdf5", 1, []string{"empty.json"}},
+		{"config of other kind", "", "--config data/README.md --data $WORK/hdf5", 1, []string{"README.md"}},
+		{"heads that do not divide", `echo '{"hidden_size":30,"num_attention_heads":4}' > $D/odd.json`, "--config $D/odd.json --data $WORK/hdf5", 1,
+			[]string{"The hidden size (30) is not a multiple of the number of attention heads (4)"}},
+		{"sequences longer than the model", `echo '{"hidden_size":32,"num_attention_heads":2,"num_hidden_layers":1,"max_position_embeddings":32}' > $D/short.json`,
+			"--config $D/short.json --data $WORK/hdf5", 1, []string{"64", "32 positions", "hint: "}},
+		{"vocabulary larger than the model", `echo '{"hidden_size":32,"num_attention_heads":2,"num_hidden_layers":1,"vocab_size":100}' > $D/few.json`,
+			"--config $D/few.json --data $WORK/hdf5", 1, []string{"vocabulary has 2000", "hint: "}},
+		{"missing data folder", "", "--config $WORK/small.json --data $D/none", 1, []string{"none", "hint: "}},
+		{"no shards", "mkdir $D/none", "--config $WORK/small.json --data $D/none", 1, []string{"none", "hint: "}},
+		{"empty shard", "cp -r $WORK/hdf5 $D/h; : > $D/h/training_1.hdf5", "--config $WORK/small.json --data $D/h", 1, []string{"training_1.hdf5"}},
+		{"shard cut off", "cp -r $WORK/hdf5 $D/h; truncate -s 5000 $D/h/training_1.hdf5", "--config $WORK/small.json --data $D/h", 1, []string{"training_1.hdf5"}},
+		{"shard of other kind", "cp -r $WORK/hdf5 $D/h; cp data/README.md $D/h/training_1.hdf5", "--config $WORK/small.json --data $D/h", 1, []string{"training_1.hdf5"}},
+		{"vocabulary of other data", "cp -r $WORK/hdf5 $D/h; (cat data/vocab.txt; echo zzz) > $D/h/vocab.txt", "--config $WORK/small.json --data $D/h", 1, []string{"vocab", "hint: "}},
+		{"other vocabulary given", "(cat data/vocab.txt; echo zzz) > $D/v.txt", good + "--vocab $D/v.txt", 1, []string{"v.txt", "hint: "}},
+		{"start that is no checkpoint", "mkdir $D/i", good + "--init $D/i", 1, []string{"model.safetensors", "hint: "}},
+		{"unknown flag", "", good + "--stpes 5", 2, []string{"stpes", "hint: "}},
+		{"flag without sense", "", good + "--micro-batch 0", 2, []string{"--micro-batch"}},
+		{"word too many", "", good + "more", 2, []string{"more"}},
+		{"required flag left out", "", "--data $WORK/hdf5", 2, []string{"--config", "hint: "}},
+		{"unwritable output", ": > $D/out", good, 1, []string{"out"}},
+	} {
+		t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
+			dir := t.TempDir()
+			if c.prepare != "" {
+				must(t, "export D="+dir+"; "+c.prepare)
+			}
+			r := sh(t, "export D="+dir+"; bertrain -o $D/out "+c.options)
+			checkFault(t, r, c.status, c.want)
+			if left, _ := filepath.Glob(filepath.Join(dir, "out", "*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func checkFault(t *testing.T, r result, status int, want []string) {
+	t.Helper()
+	if r.status != status {
+		t.Errorf("exit status %d, expected %d", r.status, status)
+	}
+	if n := strings.Count(r.stderr, ": error: "); n != 1 {
+		t.Errorf("%d errors instead of one", n)
+	}
+	for _, w := range want {
+		if !strings.Contains(r.stderr, w) {
+			t.Errorf("standard error does not say %q", w)
+		}
+	}
+	if t.Failed() {
+		t.Logf("standard error:\n%s", r.stderr)
+	}
+}
+
+func TestErrorOfAllRanksIsToldOnce(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	for name, options := range map[string]string{
+		"usage": "--config $WORK/small.json --data $WORK/hdf5 -o $WORK/never --steps 0",
+		"data":  "--config $WORK/small.json --data $WORK/none -o $WORK/never",
+	} {
+		r := sh(t, "mpirun -np 3 bertrain "+options)
+		if n := strings.Count(r.stderr, "bertrain: error: "); r.status == 0 || n != 1 {
+			t.Errorf("%s: exit status %d, told %d times:\n%s", name, r.status, n, r.stderr)
+		}
+	}
+}
+
+func TestFullDiskLeavesNoHalfCheckpoint(t *testing.T) {
+	needData(t)
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=300k", "none", dir).CombinedOutput(); err != nil {
+		t.Skipf("skipped: cannot make a small file system here: %s", out)
+	}
+	defer exec.Command("umount", dir).Run()
+	r := sh(t, trainLine(0, dir, "--steps 5"))
+	checkFault(t, r, 1, []string{"save step 5", "no space left on device"})
+	if left, _ := filepath.Glob(filepath.Join(dir, "*step-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestDamagedCheckpointIsSkipped(t *testing.T) {
+	needData(t)
+	out := t.TempDir()
+	must(t, trainLine(0, out, "--steps 4 --save-every 1"))
+	name := filepath.Join(out, "step-00000004", "model.safetensors")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(name, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	r := must(t, trainLine(0, out, "--steps 4 --save-every 1"))
+	for _, want := range []string{"warning: ", "step-00000004", "SHA-256", "going on from step 3"} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("standard error does not say %q:\n%s", want, r.stderr)
+		}
+	}
+}
+
+func TestOtherOptionsDoNotGoOn(t *testing.T) {
+	needData(t)
+	out := t.TempDir()
+	must(t, trainLine(0, out, "--steps 2"))
+	r := sh(t, trainLine(0, out, "--steps 4"))
+	checkFault(t, r, 1, []string{"steps was 2, now it is 4", "hint: "})
+}

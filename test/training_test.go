@@ -1,0 +1,247 @@
+package test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// sameFiles compares the files of two checkpoints byte by byte.
+func sameFiles(t *testing.T, a, b string) {
+	t.Helper()
+	entries, err := os.ReadDir(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) < 5 {
+		t.Fatalf("%s holds %d files", a, len(entries))
+	}
+	for _, e := range entries {
+		one, err := os.ReadFile(filepath.Join(a, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := os.ReadFile(filepath.Join(b, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(one) != string(two) {
+			t.Errorf("%s differs between %s and %s", e.Name(), a, b)
+		}
+	}
+}
+
+func TestKilledRunGoesOnToTheSameBytes(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	whole, killed := t.TempDir(), t.TempDir()
+	options := "--steps 40 --save-every 10 --keep 0"
+	must(t, trainLine(2, whole, options))
+
+	cmd := exec.Command("bash", "-c", "exec "+trainLine(2, killed, options))
+	cmd.Env = environment()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, filepath.Join(killed, "step-00000020", "DONE"))
+	for _, pid := range ranksOf(t, cmd.Process.Pid, 2) {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if cmd.Wait() == nil {
+		t.Fatal("mpirun ended well although its ranks were killed")
+	}
+	if _, err := os.Stat(filepath.Join(killed, "step-00000040")); err == nil {
+		t.Skip("skipped: the run ended before it could be killed")
+	}
+	r := must(t, trainLine(2, killed, options))
+	if !strings.Contains(r.stderr, "going on from step") {
+		t.Errorf("the second run did not go on:\n%s", r.stderr)
+	}
+	sameFiles(t, filepath.Join(whole, "step-00000040"), filepath.Join(killed, "step-00000040"))
+	for i, s := range steps(t, killed) {
+		if s.Step != i+1 {
+			t.Fatalf("metrics.jsonl: line %d is step %d", i+1, s.Step)
+		}
+	}
+	again := must(t, trainLine(2, killed, options))
+	if !strings.Contains(again.stderr, "already complete") {
+		t.Errorf("a third run did not say that all is done:\n%s", again.stderr)
+	}
+}
+
+func waitFor(t *testing.T, name string) {
+	t.Helper()
+	for range 1200 {
+		if _, err := os.Stat(name); err == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%s did not appear in a minute", name)
+}
+
+// ranksOf returns the processes of bertrain that mpirun started.
+func ranksOf(t *testing.T, mpirun, want int) []int {
+	t.Helper()
+	names, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		pid, rest, _ := strings.Cut(string(text), " (")
+		command, rest, _ := strings.Cut(rest, ") ")
+		fields := strings.Fields(rest)
+		if command == "bertrain" && fields[1] == strconv.Itoa(mpirun) {
+			n, _ := strconv.Atoi(pid)
+			pids = append(pids, n)
+		}
+	}
+	if len(pids) != want {
+		t.Fatalf("%d ranks of process %d, expected %d", len(pids), mpirun, want)
+	}
+	return pids
+}
+
+func TestRankCountChangesOnlyRounding(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	var base []step
+	for _, ranks := range []int{0, 1, 2, 4} {
+		out := t.TempDir()
+		must(t, trainLine(ranks, out, "--steps 20 --save-every 0"))
+		got := steps(t, out)
+		if len(got) != 20 {
+			t.Fatalf("%d ranks: %d steps", ranks, len(got))
+		}
+		if base == nil {
+			base = got
+		}
+		for i := range got {
+			if relative(got[i].Loss, base[i].Loss) > 1e-5 {
+				t.Errorf("%d ranks, step %d: loss %v, alone %v", ranks, i+1, got[i].Loss, base[i].Loss)
+			}
+		}
+	}
+}
+
+func relative(a, b float64) float64 { return math.Abs(a-b) / math.Abs(b) }
+
+func TestThreadsAndMicroBatch(t *testing.T) {
+	needData(t)
+	one, two, small := t.TempDir(), t.TempDir(), t.TempDir()
+	must(t, trainLine(0, one, "--steps 5"))
+	must(t, trainLine(0, two, "--steps 5 -j 3"))
+	sameFiles(t, filepath.Join(one, "step-00000005"), filepath.Join(two, "step-00000005"))
+	must(t, trainLine(0, small, "--steps 5 --micro-batch 3"))
+	for i, s := range steps(t, small) {
+		if want := steps(t, one)[i].Loss; relative(s.Loss, want) > 1e-5 {
+			t.Errorf("step %d: loss %v with micro-batch 3, %v with 4", i+1, s.Loss, want)
+		}
+	}
+}
+
+func TestSignalsSaveAndStop(t *testing.T) {
+	needData(t)
+	for _, c := range []struct {
+		signal syscall.Signal
+		status int
+	}{{syscall.SIGUSR2, 0}, {syscall.SIGTERM, 128 + 15}, {syscall.SIGINT, 128 + 2}} {
+		t.Run(c.signal.String(), func(t *testing.T) {
+			out := t.TempDir()
+			cmd := exec.Command("bash", "-c", "exec "+trainLine(0, out, "--steps 100000 --save-every 0"))
+			cmd.Env = environment()
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, filepath.Join(out, "metrics.jsonl"))
+			time.Sleep(200 * time.Millisecond)
+			cmd.Process.Signal(c.signal)
+			cmd.Wait()
+			if got := cmd.ProcessState.ExitCode(); got != c.status {
+				t.Errorf("exit status %d, expected %d", got, c.status)
+			}
+			if _, err := os.Stat(filepath.Join(out, "STOPPED")); err != nil {
+				t.Error(err)
+			}
+			saved, _ := filepath.Glob(filepath.Join(out, "step-*", "DONE"))
+			if len(saved) != 1 {
+				t.Errorf("checkpoints: %v", saved)
+			}
+		})
+	}
+}
+
+func TestLossFallsBelowTheConstantPrediction(t *testing.T) {
+	needData(t)
+	out := t.TempDir()
+	must(t, trainLine(0, out, "--steps 150 --save-every 0 --learning-rate 1e-2 --warmup 0.1 --dropout 0"))
+	s := steps(t, out)
+	if first, last := s[0].Loss, s[len(s)-1].Loss; last > first-1 {
+		t.Errorf("loss %v at first, %v at last", first, last)
+	}
+}
+
+// TestTrajectory follows the reference run of PyTorch in float64 in two phases: see checkpoints/pretrain_tiny/README.md of the real data.
+func TestTrajectory(t *testing.T) {
+	data := os.Getenv("HPCBERT_DATA")
+	if data == "" {
+		t.Skip("skipped: HPCBERT_DATA is not set")
+	}
+	start := filepath.Join(data, "checkpoints", "pretrain_tiny")
+	out := t.TempDir()
+	common := " --config " + start + "/config.json --dropout 0 --order file --micro-batch 8 --save-every 0 "
+	for phase, file := range map[string]string{"one": "wiki_seq128_pred20.hdf5", "two": "wiki_seq512_pred80.hdf5"} {
+		dir := filepath.Join(out, "data-"+phase)
+		must(t, "mkdir -p "+dir+" && ln -s "+filepath.Join(data, "hdf5", file)+" "+dir+"/wiki_training_0.hdf5")
+	}
+	must(t, "bertrain"+common+"--data "+out+"/data-one -o "+out+"/one --init "+start+" --global-batch 32 --steps 100 --learning-rate 6e-3 --warmup 0.2843")
+	must(t, "bertrain"+common+"--data "+out+"/data-two -o "+out+"/two --init "+out+"/one/step-00000100 --global-batch 16 --steps 30 --learning-rate 4e-3 --warmup 0.128")
+
+	var want struct {
+		Rows []struct {
+			Phase, Step  int
+			Loss         float64
+			MLM, NSP     float64
+			GradientNorm float64 `json:"gradient_norm"`
+			LearningRate float64 `json:"learning_rate"`
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(start, "trajectory.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	got := append(steps(t, filepath.Join(out, "one")), steps(t, filepath.Join(out, "two"))...)
+	if len(got) != len(want.Rows) {
+		t.Fatalf("%d steps, expected %d", len(got), len(want.Rows))
+	}
+	worst, worstEarly := 0.0, 0.0
+	for i, w := range want.Rows {
+		e := relative(got[i].Loss, w.Loss)
+		worst = math.Max(worst, e)
+		if i < 20 {
+			worstEarly = math.Max(worstEarly, e)
+		}
+		if e > 2e-5 || i < 20 && e > 2e-6 {
+			t.Errorf("phase %d, step %d: loss %v, expected %v (%.1e)", w.Phase, w.Step, got[i].Loss, w.Loss, e)
+		}
+		if relative(got[i].LearningRate, w.LearningRate) > 1e-12 && w.LearningRate != got[i].LearningRate {
+			t.Errorf("phase %d, step %d: learning rate %v, expected %v", w.Phase, w.Step, got[i].LearningRate, w.LearningRate)
+		}
+	}
+	t.Logf("worst relative error of a loss: %.1e in the first 20 steps, %.1e in all %d", worstEarly, worst, len(got))
+}
