@@ -129,11 +129,27 @@ func (s *Set) addShape(name string) error {
 }
 
 func (s *Set) readVocabulary() error {
-	path := filepath.Join(s.Dir, VocabularyName)
-	f, err := os.Open(path)
+	err := s.loadVocabulary(filepath.Join(s.Dir, VocabularyName))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
+	return err
+}
+
+// UseVocabulary takes another file than the folder's vocab.txt; it has to be the vocabulary that the manifest, if there is one, names.
+func (s *Set) UseVocabulary(path string) error {
+	if err := s.loadVocabulary(path); err != nil {
+		return err
+	}
+	if s.Manifest != nil && s.VocabSHA256 != s.Manifest.Vocabulary.SHA256 {
+		return fault.WithHint(fmt.Errorf("%s is not the vocabulary that the shards of %s were made with (SHA-256 %.12s, not %.12s)", path, s.Dir, s.VocabSHA256,
+			s.Manifest.Vocabulary.SHA256), "give that vocabulary, or make the shards anew with mkpretrain --vocab %s", path)
+	}
+	return nil
+}
+
+func (s *Set) loadVocabulary(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,217 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hpcbert/kernels"
+	"hpcbert/lib/ckpt"
+	"hpcbert/lib/fault"
+	"hpcbert/lib/stream"
+)
+
+// The files of a checkpoint.
+const (
+	modelFile   = "model.safetensors"
+	configFile  = "config.json"
+	vocabFile   = "vocab.txt"
+	momentsFile = "optimizer-00000-of-00001.safetensors"
+	stateFile   = "trainer.json"
+)
+
+// The moments' names in momentsFile are these prefixes and the parameter's name.
+const (
+	firstMoment  = "exp_avg."
+	secondMoment = "exp_avg_sq."
+)
+
+// state is trainer.json: where training stands, and what must not change when it goes on.
+type state struct {
+	Step         int     `json:"step"`
+	Samples      int64   `json:"samples"` // sequences trained: the position in the data
+	Epoch        int     `json:"epoch"`
+	GlobalBatch  int     `json:"global_batch"`
+	Seed         uint64  `json:"seed"`
+	Steps        int     `json:"steps"`
+	LearningRate float64 `json:"base_learning_rate"`
+	Warmup       float64 `json:"warmup"`
+	FileOrder    bool    `json:"file_order"`
+	Dropout      bool    `json:"dropout"`
+	Rows         []int   `json:"rows"` // of each training file, in name order
+	Seq          int     `json:"sequence_length"`
+	Vocabulary   string  `json:"vocabulary_sha256,omitempty"`
+}
+
+func (t *Trainer) state() state {
+	samples := int64(t.step) * int64(t.opt.GlobalBatch)
+	epoch := 0
+	if samples > 0 {
+		_, _, epoch = t.order.At(samples - 1)
+	}
+	return state{Step: t.step, Samples: samples, Epoch: epoch, GlobalBatch: t.opt.GlobalBatch, Seed: t.opt.Seed, Steps: t.opt.Steps,
+		LearningRate: t.opt.LearningRate, Warmup: t.opt.Warmup, FileOrder: t.opt.FileOrder, Dropout: t.dropout, Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256}
+}
+
+// save writes the checkpoint of the current update. Rank 0 writes, the others go on and meet it at the next collective.
+func (t *Trainer) save() error {
+	if t.comm.Rank() != 0 {
+		return nil
+	}
+	draft, err := ckpt.Begin(t.opt.Out, t.step)
+	if err != nil {
+		return fmt.Errorf("save step %d: %w", t.step, err)
+	}
+	if err := t.writeParts(draft); err != nil {
+		return errors.Join(fmt.Errorf("save step %d: %w", t.step, err), draft.Discard())
+	}
+	if _, err := draft.Commit(); err != nil {
+		return fmt.Errorf("save step %d: %w", t.step, err)
+	}
+	if t.opt.Keep > 0 {
+		return ckpt.Prune(t.opt.Out, t.opt.Keep)
+	}
+	return nil
+}
+
+func (t *Trainer) writeParts(d *ckpt.Draft) error {
+	weights, m, v := t.host(t.model.Weights), t.host(t.lamb.Moments1), t.host(t.lamb.Moments2)
+	if err := t.stream.Err(); err != nil {
+		return err
+	}
+	var model, moments []ckpt.Entry
+	for _, p := range t.model.Params {
+		model = append(model, ckpt.Entry{Name: p.Name, Shape: p.Shape, Values: weights[p.Offset : p.Offset+p.Len]})
+		moments = append(moments, ckpt.Entry{Name: firstMoment + p.Name, Shape: p.Shape, Values: m[p.Offset : p.Offset+p.Len]},
+			ckpt.Entry{Name: secondMoment + p.Name, Shape: p.Shape, Values: v[p.Offset : p.Offset+p.Len]})
+	}
+	if err := ckpt.Write(d.Path(modelFile), model, map[string]string{"format": "pt"}); err != nil {
+		return err
+	}
+	if err := ckpt.Write(d.Path(momentsFile), moments, nil); err != nil {
+		return err
+	}
+	if err := stream.WriteFile(d.Path(configFile), t.model.Config.JSON()); err != nil {
+		return err
+	}
+	if t.set.VocabPath != "" {
+		vocab, err := os.ReadFile(t.set.VocabPath)
+		if err != nil {
+			return err
+		}
+		if err := stream.WriteFile(d.Path(vocabFile), vocab); err != nil {
+			return err
+		}
+	}
+	text, err := json.MarshalIndent(t.state(), "", " ")
+	if err != nil {
+		return err
+	}
+	return stream.WriteFile(d.Path(stateFile), append(text, '\n'))
+}
+
+// host returns a copy of device memory.
+func (t *Trainer) host(x kernels.Tensor) []float32 {
+	out := make([]float32, x.Len())
+	kernels.Download(t.stream, out, x)
+	return out
+}
+
+// resume loads everything from a checkpoint of this run.
+func (t *Trainer) resume(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil {
+		return err
+	}
+	var was state
+	if err := json.Unmarshal(text, &was); err != nil {
+		return fmt.Errorf("read %s: %w", filepath.Join(dir, stateFile), err)
+	}
+	if err := t.sameRun(was, dir); err != nil {
+		return err
+	}
+	missing, err := t.loadWeights(dir)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("resume from %s: no %s", dir, strings.Join(missing, ", "))
+	}
+	t.step = was.Step
+	return t.loadMoments(dir)
+}
+
+// sameRun refuses to go on with options that would make another run of it.
+func (t *Trainer) sameRun(was state, dir string) error {
+	now := t.state()
+	now.Step, now.Samples, now.Epoch = was.Step, was.Samples, was.Epoch
+	for _, c := range []struct {
+		what     string
+		was, now any
+	}{
+		{"global batch", was.GlobalBatch, now.GlobalBatch}, {"seed", was.Seed, now.Seed}, {"steps", was.Steps, now.Steps},
+		{"learning rate", was.LearningRate, now.LearningRate}, {"warm-up", was.Warmup, now.Warmup}, {"file order", was.FileOrder, now.FileOrder},
+		{"dropout", was.Dropout, now.Dropout}, {"rows of the training files", fmt.Sprint(was.Rows), fmt.Sprint(now.Rows)},
+		{"sequence length", was.Seq, now.Seq}, {"vocabulary", was.Vocabulary, now.Vocabulary},
+	} {
+		if c.was != c.now {
+			return fault.WithHint(fmt.Errorf("resume from %s: its %s was %v, now it is %v", dir, c.what, c.was, c.now),
+				"give the options of the first run, or another output folder (with --init %s to start from its weights)", dir)
+		}
+	}
+	return nil
+}
+
+// initFrom starts a new run from a checkpoint folder: its weights, and its moments where it has them; the update count is 0.
+func (t *Trainer) initFrom(dir string) error {
+	missing, err := t.loadWeights(dir)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		t.opt.Warn("%s: no %s: they start from random values", dir, strings.Join(missing, ", "))
+	}
+	_, err = os.Stat(filepath.Join(dir, momentsFile))
+	if errors.Is(err, os.ErrNotExist) || t.opt.ResetMoments {
+		return nil
+	}
+	return t.loadMoments(dir)
+}
+
+// loadWeights returns the parameters that the file has not.
+func (t *Trainer) loadWeights(dir string) (missing []string, err error) {
+	f, err := ckpt.Open(filepath.Join(dir, modelFile))
+	if err != nil {
+		return nil, fault.WithHint(err, "a checkpoint folder holds model.safetensors and config.json")
+	}
+	defer f.Close()
+	loaded, err := t.model.LoadFile(f)
+	if loaded.DroppedRows > 0 {
+		t.opt.Warn("%s: %d rows beyond the vocabulary dropped", f.Name, loaded.DroppedRows)
+	}
+	return loaded.Missing, err
+}
+
+func (t *Trainer) loadMoments(dir string) error {
+	f, err := ckpt.Open(filepath.Join(dir, momentsFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, moment := range []struct {
+		prefix string
+		arena  kernels.Tensor
+	}{{firstMoment, t.lamb.Moments1}, {secondMoment, t.lamb.Moments2}} {
+		for _, p := range t.model.Params {
+			values := make([]float32, p.Len)
+			if err := f.ReadFloat32(moment.prefix+p.Name, values); err != nil {
+				return err
+			}
+			kernels.Upload(t.stream, moment.arena.Slice(p.Offset, p.Offset+p.Len), values)
+		}
+	}
+	return t.stream.Err()
+}

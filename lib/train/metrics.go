@@ -1,0 +1,135 @@
+package train
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"time"
+
+	"hpcbert/lib/stream"
+)
+
+// metrics is metrics.jsonl being written: the first line is the run's configuration, then one flat object a logged step.
+type metrics struct {
+	file *os.File
+}
+
+// openMetrics drops lines of steps that a killed run made after its last checkpoint, and goes on behind them.
+func (t *Trainer) openMetrics() error {
+	t.metrics = &metrics{}
+	if t.comm.Rank() != 0 {
+		return nil
+	}
+	if err := os.MkdirAll(t.opt.Out, 0o777); err != nil {
+		return err
+	}
+	kept, err := linesUpTo(t.metricsPath(), t.step)
+	if err != nil {
+		return err
+	}
+	if len(kept) == 0 {
+		if kept, err = json.Marshal(t.runLine()); err != nil {
+			return err
+		}
+		kept = append(kept, '\n')
+	}
+	if err := stream.WriteFile(t.metricsPath(), kept); err != nil {
+		return err
+	}
+	t.metrics.file, err = os.OpenFile(t.metricsPath(), os.O_APPEND|os.O_WRONLY, 0o666)
+	return err
+}
+
+// linesUpTo returns the whole lines of a metrics file that are not of a step after last.
+func linesUpTo(name string, last int) ([]byte, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) || last == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var kept bytes.Buffer
+	in := bufio.NewReader(f)
+	for {
+		line, err := in.ReadBytes('\n')
+		if err == io.EOF {
+			return kept.Bytes(), nil // a line without its end was cut by a kill
+		}
+		if err != nil {
+			return nil, err
+		}
+		var at struct{ Step int }
+		if json.Unmarshal(line, &at) == nil && at.Step <= last {
+			kept.Write(line)
+		}
+	}
+}
+
+// runLine is the configuration of the run.
+func (t *Trainer) runLine() map[string]any {
+	o := t.opt
+	return map[string]any{
+		"run": "pretraining", "time": time.Now().UTC().Format(time.RFC3339), "ranks": t.comm.Size(), "host": t.comm.Host(),
+		"global_batch": o.GlobalBatch, "micro_batch": o.MicroBatch, "steps": o.Steps, "seed": o.Seed, "optimizer": "lamb",
+		"base_learning_rate": o.LearningRate, "warmup": o.Warmup, "parameters": t.Parameters(), "sequence_length": t.set.Seq, "data": t.set.Dir,
+		"hidden_size": t.model.Config.HiddenSize, "num_hidden_layers": t.model.Config.NumHiddenLayers, "vocab_size": t.model.Config.VocabSize,
+	}
+}
+
+// metricsLine is one update, over all ranks: losses in nats, rates per second.
+type metricsLine struct {
+	Step               int     `json:"step"`
+	Epoch              int     `json:"epoch"`
+	Loss               float64 `json:"loss"`
+	MLMLoss            float64 `json:"mlm_loss"`
+	NSPLoss            float64 `json:"nsp_loss"`
+	MLMAccuracy        float64 `json:"mlm_accuracy"`
+	NSPAccuracy        float64 `json:"nsp_accuracy"`
+	LearningRate       float64 `json:"learning_rate"`
+	GradientNorm       float64 `json:"gradient_norm"`
+	Sequences          int64   `json:"sequences"`
+	Tokens             int64   `json:"tokens"`
+	MaskedTokens       int64   `json:"masked_tokens"`
+	Seconds            float64 `json:"seconds"`
+	DataSeconds        float64 `json:"data_seconds"`
+	SequencesPerSecond float64 `json:"sequences_per_s"`
+	TokensPerSecond    float64 `json:"tokens_per_s"`
+	GFLOPs             float64 `json:"gflop_per_s"`
+	MFU                float64 `json:"mfu,omitempty"`
+}
+
+func (t *Trainer) metricsLine(m *measure) metricsLine {
+	_, _, epoch := t.order.At(int64(t.step)*int64(t.opt.GlobalBatch) - 1)
+	line := metricsLine{
+		Step: t.step, Epoch: epoch, Loss: m.loss(), MLMLoss: m.mlmLoss, NSPLoss: m.nspLoss,
+		MLMAccuracy: float64(m.mlmCorrect) / math.Max(1, float64(m.masked)), NSPAccuracy: float64(m.nspCorrect) / float64(m.sequences),
+		LearningRate: m.learningRate, GradientNorm: m.gradientNorm, Sequences: m.sequences, Tokens: m.tokens, MaskedTokens: m.masked,
+		Seconds: m.seconds, DataSeconds: m.dataSeconds, SequencesPerSecond: float64(m.sequences) / m.seconds, TokensPerSecond: float64(m.tokens) / m.seconds,
+		GFLOPs: m.flops / m.seconds * 1e-9,
+	}
+	if t.opt.PeakFLOPs > 0 {
+		line.MFU = m.flops / m.seconds / t.opt.PeakFLOPs
+	}
+	return line
+}
+
+func (m *metrics) write(line metricsLine) error {
+	text, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	_, err = m.file.Write(append(text, '\n'))
+	return err
+}
+
+func (m *metrics) close() {
+	if m.file != nil {
+		m.file.Close()
+	}
+}

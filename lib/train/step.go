@@ -1,0 +1,218 @@
+package train
+
+import (
+	"context"
+	"fmt"
+
+	"hpcbert/kernels"
+	"hpcbert/lib/bert"
+	"hpcbert/lib/comm"
+	"hpcbert/lib/pretrain"
+)
+
+// bucketLen is the number of gradients that are reduced at once: 4 MiB, where Open MPI's temporary stays in cache.
+const bucketLen = 1 << 20
+
+// share is a rank's part of the global batch of one update.
+type share struct {
+	first   int // index of samples[0] in the global batch
+	samples []pretrain.Sample
+	err     error
+}
+
+// shareOf returns which samples of a global batch belong to a rank: contiguous, sizes that differ by at most one.
+func shareOf(batch, rank, size int) (first, end int) {
+	return batch * rank / size, batch * (rank + 1) / size
+}
+
+// prefetch reads the shares of the coming updates while the current one is computed.
+func (t *Trainer) prefetch(ctx context.Context) <-chan share {
+	out := make(chan share, 1)
+	loader := pretrain.NewLoader(ctx, t.set, t.order)
+	first, end := shareOf(t.opt.GlobalBatch, t.comm.Rank(), t.comm.Size())
+	go func() {
+		defer close(out)
+		defer loader.Close()
+		for step := t.step; ; step++ {
+			globals := make([]int64, 0, end-first)
+			for i := first; i < end; i++ {
+				globals = append(globals, int64(step)*int64(t.opt.GlobalBatch)+int64(i))
+			}
+			s := share{first: first}
+			s.samples, s.err = loader.Fetch(globals)
+			select {
+			case out <- s:
+			case <-ctx.Done():
+				return
+			}
+			if s.err != nil {
+				return
+			}
+		}
+	}()
+	return out
+}
+
+// measure is what one update showed, over all ranks.
+type measure struct {
+	mlmLoss, nspLoss          float64 // means
+	mlmCorrect, nspCorrect    int64
+	masked, sequences, tokens int64
+	flops                     float64
+	learningRate              float64
+	gradientNorm              float64
+	seconds, dataSeconds      float64
+}
+
+func (m *measure) loss() float64 { return m.mlmLoss + m.nspLoss }
+
+// update computes the gradient of the global batch and applies it.
+func (t *Trainer) update(b share) (*measure, error) {
+	micros := t.microBatches(b)
+	m, err := t.countTargets(micros)
+	if err != nil {
+		return nil, err
+	}
+	goal := bert.Objective{Seed: t.opt.Seed, Step: uint32(t.step + 1), Dropout: t.dropout, NSPScale: float32(1 / float64(m.sequences))}
+	if m.masked > 0 {
+		goal.MLMScale = float32(1 / float64(m.masked))
+	}
+	t.model.ZeroGradients()
+	reducer := &reducer{comm: t.comm, gradients: kernels.Host[float32](t.model.Gradients)}
+	var sums bert.Result
+	for i, micro := range micros {
+		t.unigram.count(micro)
+		var ready func(first, end int)
+		if i == len(micros)-1 && t.comm.Size() > 1 {
+			ready = reducer.ready
+		}
+		r, err := t.model.ForwardBackwardLayers(micro, goal, ready)
+		if err != nil {
+			return nil, err
+		}
+		sums.Add(r)
+	}
+	if err := reducer.wait(); err != nil {
+		return nil, err
+	}
+	if err := t.gather(m, sums); err != nil {
+		return nil, err
+	}
+	m.learningRate = t.schedule.Rate(t.step + 1)
+	m.gradientNorm, err = t.lamb.Step(t.model.Weights, t.model.Gradients, t.step+1, m.learningRate, 1)
+	if err != nil {
+		return nil, err
+	}
+	t.model.Refresh()
+	return m, t.stream.Synchronize()
+}
+
+// countTargets sums the targets of the global batch: the objective is a mean over all of them.
+func (t *Trainer) countTargets(micros []*bert.Batch) (*measure, error) {
+	var counts [4]int64
+	for _, b := range micros {
+		counts[0] += int64(len(b.MaskedIDs))
+		counts[1] += int64(len(b.NextSentence))
+		counts[2] += int64(len(b.IDs))
+		for i := range b.NextSentence {
+			length := int64(b.CuSeqlens[i+1] - b.CuSeqlens[i])
+			counts[3] += length * length
+		}
+	}
+	if err := t.comm.AllreduceInt64(counts[:]); err != nil {
+		return nil, err
+	}
+	m := &measure{masked: counts[0], sequences: counts[1], tokens: counts[2]}
+	m.flops = t.model.Config.FLOPs(int(m.tokens), counts[3], int(m.masked), int(m.sequences))
+	return m, nil
+}
+
+// gather makes the losses global.
+func (t *Trainer) gather(m *measure, r bert.Result) error {
+	sums := []float64{r.MLMLossSum, r.NSPLossSum, float64(r.MLMCorrect), float64(r.NSPCorrect)}
+	if err := t.comm.AllreduceFloat64(sums); err != nil {
+		return err
+	}
+	if m.masked > 0 {
+		m.mlmLoss = sums[0] / float64(m.masked)
+	}
+	m.nspLoss = sums[1] / float64(m.sequences)
+	m.mlmCorrect, m.nspCorrect = int64(sums[2]), int64(sums[3])
+	return nil
+}
+
+// microBatches packs the share's samples, without padding.
+func (t *Trainer) microBatches(b share) []*bert.Batch {
+	var out []*bert.Batch
+	for first := 0; first < len(b.samples); first += t.opt.MicroBatch {
+		end := min(first+t.opt.MicroBatch, len(b.samples))
+		out = append(out, Pack(b.samples[first:end], b.first+first))
+	}
+	return out
+}
+
+// Pack lays sequences one behind the other. Samples are numbered from first, their place in the step's global batch.
+func Pack(samples []pretrain.Sample, first int) *bert.Batch {
+	b := &bert.Batch{CuSeqlens: []int32{0}}
+	for i, s := range samples {
+		start := int32(len(b.IDs))
+		b.IDs = append(b.IDs, s.InputIDs...)
+		b.Segments = append(b.Segments, s.SegmentIDs...)
+		for p := range s.InputIDs {
+			b.Positions = append(b.Positions, int32(p))
+		}
+		for _, p := range s.MaskedPositions {
+			b.MaskedRows = append(b.MaskedRows, start+p)
+		}
+		b.MaskedIDs = append(b.MaskedIDs, s.MaskedIDs...)
+		b.CuSeqlens = append(b.CuSeqlens, int32(len(b.IDs)))
+		b.Samples = append(b.Samples, int32(first+i))
+		b.NextSentence = append(b.NextSentence, s.NextSentence)
+	}
+	return b
+}
+
+// reducer sums gradients over the ranks, bucket by bucket while the backward pass goes on.
+type reducer struct {
+	comm      comm.Comm
+	gradients []float32
+	started   []comm.Handle
+	err       error
+	end       int // end of the stretch that is final but not yet handed over
+	first     int
+}
+
+// ready takes a stretch of final gradients; stretches come from the end of the arena to its start.
+func (r *reducer) ready(first, end int) {
+	if r.end == 0 {
+		r.end = end
+	} else if end != r.first {
+		r.err = fmt.Errorf("gradients %d to %d are final before those from %d on", first, end, r.first)
+	}
+	r.first = first
+	for r.end-r.first >= bucketLen || (r.first == 0 && r.end > 0) {
+		from := max(r.end-bucketLen, r.first)
+		r.start(from, r.end)
+		if r.end = from; from == 0 {
+			return
+		}
+	}
+}
+
+func (r *reducer) start(first, end int) {
+	h, err := r.comm.AllreduceStart(r.gradients[first:end])
+	if err != nil {
+		r.err = err
+		return
+	}
+	r.started = append(r.started, h)
+}
+
+func (r *reducer) wait() error {
+	for _, h := range r.started {
+		if err := h.Wait(); err != nil && r.err == nil {
+			r.err = err
+		}
+	}
+	return r.err
+}

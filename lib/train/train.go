@@ -1,0 +1,298 @@
+// Package train is the pre-training loop: global batches from micro-batches and ranks, gradient all-reduce, updates, checkpoints, metrics.
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"hpcbert/kernels"
+	"hpcbert/lib/bert"
+	"hpcbert/lib/ckpt"
+	"hpcbert/lib/comm"
+	"hpcbert/lib/fault"
+	"hpcbert/lib/optim"
+	"hpcbert/lib/pretrain"
+	"hpcbert/lib/stream"
+)
+
+// Options says what to train and how.
+type Options struct {
+	Out          string // folder of checkpoints and metrics
+	Init         string // checkpoint folder to start from; "" = random weights
+	ResetMoments bool   // start from Init's weights alone
+	Seed         uint64
+	GlobalBatch  int // sequences of an update, over all ranks
+	MicroBatch   int // sequences computed at once on a rank
+	Steps        int // updates; also the length of the schedule
+	SaveEvery    int // updates between checkpoints; 0 = at the end only
+	Keep         int // newest checkpoints kept; 0 = all
+	LogEvery     int // updates between metrics lines
+	LearningRate float64
+	Warmup       float64                       // share of Steps over which the learning rate rises
+	FileOrder    bool                          // rows in the order of the files, not shuffled
+	PeakFLOPs    float64                       // of all ranks together, for MFU; 0 = unknown
+	Warn         func(format string, a ...any) // told what the user should know; never nil
+}
+
+// Report is what the caller shows of a step.
+type Report struct {
+	Step, Steps        int
+	Loss               float64
+	LearningRate       float64
+	SequencesPerSecond float64
+}
+
+// Summary is what a run did.
+type Summary struct {
+	FirstStep, LastStep int     // updates of this run; LastStep < FirstStep when there was nothing to do
+	FirstLoss           float64 // of the run's first update
+	LastLoss            float64 // mean over the run's last ten updates
+	ConstantLoss        float64 // of the best constant prediction on the run's targets (unigram entropy)
+	Sequences, Tokens   int64
+	Stopped             bool // ended early, as asked
+}
+
+// Trainer trains one model on this rank's share of the data.
+type Trainer struct {
+	opt      Options
+	comm     comm.Comm
+	model    *bert.Model
+	lamb     *optim.LAMB
+	schedule optim.Schedule
+	stream   *kernels.Stream
+	set      *pretrain.Set
+	order    pretrain.Order
+	metrics  *metrics
+	unigram  *unigram
+	step     int // updates done
+	dropout  bool
+
+	Notify func(Report) // told about each logged step, on rank 0
+}
+
+// New plans the memory, loads or initialises the weights and finds where to go on. All ranks call it.
+func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, c comm.Comm) (*Trainer, error) {
+	t := &Trainer{opt: opt, comm: c, set: set, Notify: func(Report) {}}
+	if opt.GlobalBatch < c.Size() {
+		return nil, fault.Usagef("global batch of %d sequences on %d ranks: every rank needs at least one", opt.GlobalBatch, c.Size())
+	}
+	if set.Seq > cfg.MaxPositionEmbeddings {
+		return nil, fault.WithHint(fmt.Errorf("%s: sequences of %d tokens, the model has %d positions", set.Files[0], set.Seq, cfg.MaxPositionEmbeddings),
+			"raise max_position_embeddings in the model config, or prepare shorter sequences with mkpretrain --seq")
+	}
+	if set.VocabSize > cfg.VocabSize {
+		return nil, fault.WithHint(fmt.Errorf("%s: the data's vocabulary has %d tokens, the model's %d", set.VocabPath, set.VocabSize, cfg.VocabSize),
+			"leave vocab_size out of the model config: it is taken from the data")
+	}
+	t.dropout = cfg.HiddenDropoutProb > 0 || cfg.AttentionProbsDropoutProb > 0
+	t.order = pretrain.NewShuffledOrder(set, opt.Seed)
+	if opt.FileOrder {
+		t.order = pretrain.NewFileOrder(set)
+	}
+	t.schedule = optim.Polynomial{Base: opt.LearningRate, Warmup: opt.Warmup, Steps: opt.Steps, Degree: 0.5}
+	t.unigram = newUnigram(cfg.VocabSize)
+	if err := t.allocate(cfg, dev); err != nil {
+		return nil, err
+	}
+	return t, t.start()
+}
+
+func (t *Trainer) allocate(cfg *bert.Config, dev *kernels.Device) (err error) {
+	if t.stream, err = dev.NewStream(); err != nil {
+		return err
+	}
+	micro := min(t.opt.MicroBatch, t.opt.GlobalBatch)
+	limits := bert.Limits{Tokens: micro * t.set.Seq, Sequences: micro, Masked: micro * t.set.MaxPred}
+	if t.model, err = bert.New(dev, t.stream, cfg, limits, bert.PreTraining); err != nil {
+		return err
+	}
+	tensors := optim.Tensors{Offsets: t.model.Offsets()}
+	for _, p := range t.model.Params {
+		tensors.Decay = append(tensors.Decay, p.Decay)
+	}
+	t.lamb, err = optim.NewLAMB(dev, t.stream, tensors, optim.Defaults())
+	return err
+}
+
+// start puts weights, moments and the update count where training goes on.
+func (t *Trainer) start() error {
+	dir, damaged, err := ckpt.Latest(t.opt.Out)
+	if err != nil {
+		return err
+	}
+	for _, reason := range damaged {
+		t.opt.Warn("%v: skipped", reason)
+	}
+	switch {
+	case dir != "":
+		err = t.resume(dir)
+	default:
+		t.model.Init(t.opt.Seed)
+		if t.opt.Init != "" {
+			err = t.initFrom(t.opt.Init)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	t.model.Refresh()
+	return t.stream.Synchronize()
+}
+
+// Step returns the updates done so far.
+func (t *Trainer) Step() int { return t.step }
+
+// Parameters returns the number of parameters.
+func (t *Trainer) Parameters() int { return t.model.Parameters() }
+
+// Close releases the device's memory.
+func (t *Trainer) Close() {
+	t.lamb.Close()
+	t.model.Close()
+	t.stream.Close()
+}
+
+// Run trains to the last step, saving on the way; when stop says so, it saves and returns. All ranks call it.
+func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
+	s := Summary{FirstStep: t.step + 1, LastStep: t.step}
+	if t.step >= t.opt.Steps {
+		return s, nil
+	}
+	if err := t.openMetrics(); err != nil {
+		return s, err
+	}
+	defer t.metrics.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	batches := t.prefetch(ctx)
+	window := &window{}
+	for t.step < t.opt.Steps && !s.Stopped {
+		if err := t.one(batches, window, &s); err != nil {
+			return s, err
+		}
+		asked, err := t.comm.Agree(stop())
+		if err != nil {
+			return s, err
+		}
+		s.Stopped = asked && t.step < t.opt.Steps
+		due := t.opt.SaveEvery > 0 && t.step%t.opt.SaveEvery == 0
+		if due || s.Stopped || t.step == t.opt.Steps {
+			if err := t.save(); err != nil {
+				return s, err
+			}
+		}
+	}
+	s.LastLoss = window.mean()
+	var err error
+	if s.ConstantLoss, err = t.unigram.loss(t.comm); err != nil {
+		return s, err
+	}
+	return s, t.mark(s)
+}
+
+// mark leaves the file that says how the run ended: job scripts decide by it.
+func (t *Trainer) mark(s Summary) error {
+	if t.comm.Rank() != 0 {
+		return nil
+	}
+	name, other := "DONE", "STOPPED"
+	if s.Stopped {
+		name, other = other, name
+	}
+	if err := os.Remove(filepath.Join(t.opt.Out, other)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return stream.WriteFile(filepath.Join(t.opt.Out, name), fmt.Appendf(nil, "step %d\n", s.LastStep))
+}
+
+// one makes one update and tells of it.
+func (t *Trainer) one(batches <-chan share, w *window, s *Summary) error {
+	begin := time.Now()
+	b, ok := <-batches
+	waited := time.Since(begin)
+	if !ok {
+		return errors.New("data ended before the last step")
+	}
+	if b.err != nil {
+		return b.err
+	}
+	m, err := t.update(b)
+	if err != nil {
+		return fmt.Errorf("step %d: %w", t.step+1, err)
+	}
+	t.step++
+	m.seconds, m.dataSeconds = time.Since(begin).Seconds(), waited.Seconds()
+	w.add(m.loss())
+	if s.LastStep++; s.LastStep == s.FirstStep {
+		s.FirstLoss = m.loss()
+	}
+	s.Sequences += m.sequences
+	s.Tokens += m.tokens
+	if t.step%t.opt.LogEvery != 0 && t.step != t.opt.Steps && s.LastStep != s.FirstStep || t.comm.Rank() != 0 {
+		return nil
+	}
+	t.Notify(Report{Step: t.step, Steps: t.opt.Steps, Loss: m.loss(), LearningRate: m.learningRate, SequencesPerSecond: float64(m.sequences) / m.seconds})
+	return t.metrics.write(t.metricsLine(m))
+}
+
+// window keeps the last ten losses.
+type window struct{ losses []float64 }
+
+func (w *window) add(loss float64) {
+	w.losses = append(w.losses, loss)
+	w.losses = w.losses[max(0, len(w.losses)-10):]
+}
+
+func (w *window) mean() float64 {
+	sum := 0.0
+	for _, loss := range w.losses {
+		sum += loss
+	}
+	return sum / float64(len(w.losses))
+}
+
+// unigram counts targets: its entropy is the loss of the best prediction that ignores the input.
+type unigram struct {
+	tokens []int64
+	nsp    [2]int64
+}
+
+func newUnigram(vocab int) *unigram { return &unigram{tokens: make([]int64, vocab)} }
+
+func (u *unigram) count(b *bert.Batch) {
+	for _, id := range b.MaskedIDs {
+		u.tokens[id]++
+	}
+	for _, label := range b.NextSentence {
+		u.nsp[label]++
+	}
+}
+
+func (u *unigram) loss(c comm.Comm) (float64, error) {
+	all := append(append([]int64(nil), u.tokens...), u.nsp[:]...)
+	if err := c.AllreduceInt64(all); err != nil {
+		return 0, err
+	}
+	return entropy(all[:len(u.tokens)]) + entropy(all[len(u.tokens):]), nil
+}
+
+func entropy(counts []int64) float64 {
+	var total, h float64
+	for _, n := range counts {
+		total += float64(n)
+	}
+	for _, n := range counts {
+		if n > 0 {
+			h -= float64(n) / total * math.Log(float64(n)/total)
+		}
+	}
+	return h
+}
+
+// metricsPath is where the run's metrics are.
+func (t *Trainer) metricsPath() string { return filepath.Join(t.opt.Out, "metrics.jsonl") }

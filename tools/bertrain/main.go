@@ -1,0 +1,202 @@
+// Bertrain pre-trains BERT with LAMB, alone or on many ranks.
+//
+// Synopsis
+//
+//	bertrain --config MODEL.json --data HDF5 -o OUT [option...]
+//	mpirun -np N bertrain ...
+//
+// Bertrain reads the training shards of the folder --data (HDF5 as mkpretrain or the original program writes them), trains the model whose
+// shape is in --config for --steps updates of --global-batch sequences, and writes checkpoints OUT/step-NNNNNNNN that Hugging Face's
+// from_pretrained opens, and OUT/metrics.jsonl. The same command run again goes on from the newest whole checkpoint.
+//
+// The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels; so neither the micro-batch
+// nor the number of ranks changes anything but rounding. (The original averages each micro-batch for itself.)
+//
+// SIGUSR2, SIGTERM and SIGINT save at the next step, write OUT/STOPPED and end; a finished run writes OUT/DONE. Send USR2 to the ranks:
+// mpirun kills them about two seconds after it gets TERM. SIGUSR1 prints a progress line.
+//
+// Exit status: 0 trained to the last step, or stopped by USR2 with everything saved; 1 failed; 2 wrong usage; 128+n after signal n.
+//
+// Memory: four float32 copies of the parameters (weights, gradients, two moments), two packed copies of the matrices, and the activations of
+// one micro-batch. Reproducibility: same options and data, same bytes in every checkpoint, whatever the threads, at the same number of ranks.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"hpcbert/kernels"
+	"hpcbert/lib/bert"
+	"hpcbert/lib/cli"
+	"hpcbert/lib/comm"
+	"hpcbert/lib/fault"
+	"hpcbert/lib/pretrain"
+	"hpcbert/lib/train"
+	"hpcbert/mpi"
+)
+
+var program = cli.Program{
+	Name:    "bertrain",
+	Summary: "pre-trains BERT with LAMB, alone or under mpirun",
+	Help: `Reads the HDF5 training shards of --data and the model shape --config; writes checkpoints OUT/step-NNNNNNNN in Hugging Face's form and OUT/metrics.jsonl. The same command run again goes on from the newest whole checkpoint.
+
+The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels. (The original averages each micro-batch for itself.) USR2, TERM and INT save at the next step and stop; USR1 prints progress.`,
+	Examples: `
+  bertrain --config configs/model/tiny.json --data hdf5 -o out --global-batch 32 --micro-batch 8 --steps 200
+  mpirun -np 4 bertrain --config configs/model/base.json --data hdf5 -o out --global-batch 256 --steps 7038 --save-every 200`,
+}
+
+type options struct {
+	cli.Common
+	Config       string   `long:"config" value-name:"FILE" required:"true" description:"model shape, JSON as Hugging Face's config.json"`
+	Data         string   `long:"data" value-name:"DIR" required:"true" description:"folder of HDF5 training shards"`
+	Output       string   `short:"o" long:"output" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics"`
+	GlobalBatch  int      `long:"global-batch" value-name:"N" default:"32" description:"sequences of one update, over all ranks"`
+	MicroBatch   int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once on a rank"`
+	Steps        int      `long:"steps" value-name:"N" default:"1000" description:"updates, also the length of the learning-rate schedule"`
+	SaveEvery    int      `long:"save-every" value-name:"N" default:"200" description:"updates between checkpoints; 0 = at the end only"`
+	Keep         int      `long:"keep" value-name:"N" default:"3" description:"newest checkpoints to keep; 0 = all"`
+	LogEvery     int      `long:"log-every" value-name:"N" default:"1" description:"updates between lines of metrics.jsonl"`
+	Seed         uint64   `long:"seed" value-name:"N" default:"42" description:"of the first weights, the data order and dropout"`
+	LearningRate float64  `long:"learning-rate" value-name:"X" default:"6e-3" description:"base of the schedule"`
+	Warmup       float64  `long:"warmup" value-name:"X" default:"0.2843" description:"share of the steps over which the learning rate rises"`
+	Dropout      *float64 `long:"dropout" value-name:"P" description:"probability for hidden states and attention (default: the model config's)"`
+	Order        string   `long:"order" choice:"shuffle" choice:"file" default:"shuffle" description:"order of the rows"`
+	Init         string   `long:"init" value-name:"DIR" description:"checkpoint folder to start from: its weights, and its moments where it has them"`
+	ResetMoments bool     `long:"reset-optimizer" description:"with --init: start with zero moments"`
+	Vocab        string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
+	Device       string   `long:"device" choice:"auto" choice:"cpu" default:"auto" description:"where to compute"`
+}
+
+func main() {
+	var o options
+	cli.Main(program, &o, o.run)
+}
+
+func (o *options) check(args []string) error {
+	switch {
+	case len(args) > 0:
+		return fault.Usagef("unexpected argument %q", args[0])
+	case o.GlobalBatch < 1 || o.MicroBatch < 1 || o.Steps < 1 || o.LogEvery < 1:
+		return fault.Usagef("--global-batch, --micro-batch, --steps and --log-every must be at least 1")
+	case o.SaveEvery < 0 || o.Keep < 0:
+		return fault.Usagef("--save-every and --keep must not be negative")
+	case o.LearningRate <= 0 || o.Warmup < 0 || o.Warmup >= 1:
+		return fault.Usagef("--learning-rate must be above 0, --warmup from 0 to below 1")
+	case o.Dropout != nil && (*o.Dropout < 0 || *o.Dropout >= 1):
+		return fault.Usagef("--dropout %g: must be from 0 to below 1", *o.Dropout)
+	case o.ResetMoments && o.Init == "":
+		return fault.Usagef("--reset-optimizer goes with --init")
+	}
+	return nil
+}
+
+func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err error) {
+	if err := o.check(args); err != nil {
+		return err
+	}
+	c := comm.Single(env.Host())
+	if env.Launched() {
+		if c, err = mpi.Start(env.Host()); err != nil {
+			return err
+		}
+	}
+	defer func() { // a panic must end the other ranks too
+		if r := recover(); r != nil {
+			fmt.Fprintf(env.Stderr, "bertrain: error: rank %d on %s: %v\n%s", c.Rank(), c.Host(), r, debug.Stack())
+			c.Abort(1)
+			panic(r)
+		}
+	}()
+	if c.Rank() != 0 {
+		env.Silence()
+	}
+	stop := env.CatchStop()
+	t, err := o.prepare(env, c)
+	if err = comm.Together(c, err); err != nil {
+		return errors.Join(err, c.Close())
+	}
+	defer t.Close()
+	stopped, err := o.train(ctx, env, t, c, stop)
+	if err = errors.Join(err, c.Close()); err != nil || !stopped {
+		return err
+	}
+	return stop.Outcome()
+}
+
+// prepare loads everything that training needs. It has no collective in it.
+func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
+	cfg, err := bert.ReadConfig(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	if o.Dropout != nil {
+		cfg.HiddenDropoutProb, cfg.AttentionProbsDropoutProb = *o.Dropout, *o.Dropout
+	}
+	set, err := pretrain.OpenSet(o.Data)
+	if err != nil {
+		return nil, err
+	}
+	if o.Vocab != "" {
+		if err := set.UseVocabulary(o.Vocab); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.VocabSize == 0 {
+		cfg.VocabSize = set.VocabSize
+	}
+	dev, err := kernels.Open(o.Device, kernels.Options{Threads: env.Threads(), ISA: env.ISA()})
+	if err != nil {
+		return nil, err
+	}
+	opt := train.Options{Out: o.Output, Init: o.Init, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
+		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, LogEvery: o.LogEvery, LearningRate: o.LearningRate, Warmup: o.Warmup, FileOrder: o.Order == "file",
+		Warn: env.Warnf}
+	t, err := train.New(opt, cfg, set, dev, c)
+	if err != nil {
+		return nil, err
+	}
+	env.Infof("%d parameters, %d layers x %d, vocabulary %d; %d sequences of %d in %d files; %d rank(s) x %d thread(s) on %s",
+		t.Parameters(), cfg.NumHiddenLayers, cfg.HiddenSize, cfg.VocabSize, set.TotalRows(), set.Seq, len(set.Files), c.Size(), dev.Threads(), dev.Name())
+	return t, nil
+}
+
+// train runs the loop and tells how it goes.
+func (o *options) train(ctx context.Context, env *cli.Env, t *train.Trainer, c comm.Comm, stop *cli.Stop) (stopped bool, err error) {
+	if t.Step() >= o.Steps {
+		env.Infof("%s: already complete at step %d, nothing to do", o.Output, t.Step())
+		return false, nil
+	}
+	if t.Step() > 0 {
+		env.Infof("going on from step %d", t.Step())
+	}
+	p := env.Progress("training", "steps", int64(o.Steps))
+	p.Start(int64(t.Step()))
+	t.Notify = func(r train.Report) {
+		p.Set(int64(r.Step), fmt.Sprintf("loss %.4f, learning rate %.3g, %.1f sequences/s", r.Loss, r.LearningRate, r.SequencesPerSecond))
+	}
+	s, err := t.Run(ctx, stop.Asked)
+	p.Finish()
+	if err != nil {
+		return false, abort(env, c, err)
+	}
+	env.Infof("loss of step %d %.4f, mean of the last ten %.4f, best constant prediction (unigram) %.4f", s.FirstStep, s.FirstLoss, s.LastLoss, s.ConstantLoss)
+	env.Summaryf("%d steps to step %d, %d sequences, %d tokens", s.LastStep-s.FirstStep+1, s.LastStep, s.Sequences, s.Tokens)
+	return s.Stopped, nil
+}
+
+// abort tells the error and ends the whole job: the other ranks may be waiting in a collective. Rank 0 speaks first, so that an error that
+// all ranks have is told once.
+func abort(env *cli.Env, c comm.Comm, err error) error {
+	if c.Size() == 1 {
+		return err
+	}
+	if c.Rank() > 0 {
+		time.Sleep(time.Second)
+	}
+	c.Abort(env.Fail(fmt.Errorf("rank %d on %s: %w", c.Rank(), c.Host(), err)))
+	return fault.ErrElsewhere
+}
