@@ -40,17 +40,85 @@ struct gemm_work {
 	int64_t column_blocks;
 };
 
-/* Copies rows m0..m1-1, columns k0..k1-1 of A into panels. Rows that fill the last panel are left as they are: nothing reads their sums. */
-static void gemm_pack_a(float *out, const struct hpcbert_gemm *g, int64_t m0, int64_t m1, int64_t k0, int64_t k1)
+typedef float gemm_quad __attribute__((vector_size(16)));
+typedef int32_t gemm_order __attribute__((vector_size(16)));
+
+static inline gemm_quad gemm_load_quad(const float *p)
 {
-	int64_t k = k1 - k0, row_step = g->a_transposed ? 1 : g->lda, k_step = g->a_transposed ? g->lda : 1;
-	for (int64_t m = m0; m < m1; m += GEMM_ROWS, out += k * GEMM_ROWS) {
-		const float *a = (const float *)g->a + m * row_step + k0 * k_step;
-		int64_t rows = gemm_min(GEMM_ROWS, m1 - m);
-		for (int64_t i = 0; i < k; i++)
-			for (int64_t r = 0; r < rows; r++)
-				out[i * GEMM_ROWS + r] = a[r * row_step + i * k_step];
+	gemm_quad q;
+	memcpy(&q, p, sizeof q);
+	return q;
+}
+
+/* out[i * step + r] = in[r * ld + i] for 4 x 4 values */
+INLINE void gemm_transpose4(float *out, int64_t step, const float *in, int64_t ld)
+{
+	gemm_quad r0 = gemm_load_quad(in), r1 = gemm_load_quad(in + ld), r2 = gemm_load_quad(in + 2 * ld), r3 = gemm_load_quad(in + 3 * ld);
+	gemm_quad low01 = __builtin_shuffle(r0, r1, (gemm_order){0, 4, 1, 5}), high01 = __builtin_shuffle(r0, r1, (gemm_order){2, 6, 3, 7});
+	gemm_quad low23 = __builtin_shuffle(r2, r3, (gemm_order){0, 4, 1, 5}), high23 = __builtin_shuffle(r2, r3, (gemm_order){2, 6, 3, 7});
+	gemm_quad column[4] = {
+		__builtin_shuffle(low01, low23, (gemm_order){0, 1, 4, 5}),
+		__builtin_shuffle(low01, low23, (gemm_order){2, 3, 6, 7}),
+		__builtin_shuffle(high01, high23, (gemm_order){0, 1, 4, 5}),
+		__builtin_shuffle(high01, high23, (gemm_order){2, 3, 6, 7}),
+	};
+	for (int i = 0; i < 4; i++)
+		memcpy(out + i * step, &column[i], sizeof column[i]);
+}
+
+/* The same for 2 rows. */
+INLINE void gemm_transpose2(float *out, int64_t step, const float *in, int64_t ld)
+{
+	gemm_quad r0 = gemm_load_quad(in), r1 = gemm_load_quad(in + ld);
+	gemm_quad low = __builtin_shuffle(r0, r1, (gemm_order){0, 4, 1, 5}), high = __builtin_shuffle(r0, r1, (gemm_order){2, 6, 3, 7});
+	memcpy(out, &low, 8);
+	memcpy(out + step, (const char *)&low + 8, 8);
+	memcpy(out + 2 * step, &high, 8);
+	memcpy(out + 3 * step, (const char *)&high + 8, 8);
+}
+
+/* One panel of A[M,K] from its first row a. Rows that fill a panel are left as they are: nothing reads their sums. */
+static void gemm_pack_a_panel(float *out, const float *a, int64_t lda, int64_t rows, int64_t k)
+{
+	int64_t i = 0;
+	for (; rows == GEMM_ROWS && i + 4 <= k; i += 4) {
+		int r = 0;
+		for (; r + 4 <= GEMM_ROWS; r += 4)
+			gemm_transpose4(out + i * GEMM_ROWS + r, GEMM_ROWS, a + r * lda + i, lda);
+		if (r < GEMM_ROWS)
+			gemm_transpose2(out + i * GEMM_ROWS + r, GEMM_ROWS, a + r * lda + i, lda);
 	}
+	for (; i < k; i++)
+		for (int64_t r = 0; r < rows; r++)
+			out[i * GEMM_ROWS + r] = a[r * lda + i];
+}
+
+/* m columns of A[K,M] into panels, a few rows at a time: a column alone would have its lines in few sets of the cache. */
+static void gemm_pack_a_transposed(float *panels, const float *a, int64_t lda, int64_t m, int64_t k)
+{
+	for (int64_t k0 = 0; k0 < k; k0 += GEMM_PACK_RUN)
+		for (int64_t first = 0; first < m; first += GEMM_ROWS) {
+			float *out = panels + first * k + k0 * GEMM_ROWS;
+			const float *in = a + k0 * lda + first;
+			int64_t rows = gemm_min(GEMM_ROWS, m - first), run = gemm_min(GEMM_PACK_RUN, k - k0);
+			for (int64_t i = 0; i < run; i++, out += GEMM_ROWS, in += lda)
+				if (rows == GEMM_ROWS)
+					memcpy(out, in, GEMM_ROWS * sizeof *out);
+				else
+					memcpy(out, in, (size_t)rows * sizeof *out);
+		}
+}
+
+/* Copies rows m0..m1-1, columns k0..k1-1 of A into panels. */
+static void gemm_pack_a(float *panels, const struct hpcbert_gemm *g, int64_t m0, int64_t m1, int64_t k0, int64_t k1)
+{
+	const float *a = g->a;
+	if (g->a_transposed) {
+		gemm_pack_a_transposed(panels, a + k0 * g->lda + m0, g->lda, m1 - m0, k1 - k0);
+		return;
+	}
+	for (int64_t m = m0; m < m1; m += GEMM_ROWS)
+		gemm_pack_a_panel(panels + (m - m0) * (k1 - k0), a + m * g->lda + k0, g->lda, gemm_min(GEMM_ROWS, m1 - m), k1 - k0);
 }
 
 /* sums[m] += sum over k of a block of A in panels */
@@ -75,11 +143,10 @@ static void gemm_add_row_sums(float *sums, const float *panels, int64_t m, int64
 }
 
 /* One tile: c = a·b + start + (add ? c : 0), with a in [k][GEMM_ROWS], b in [k][GEMM_COLUMNS]. */
-static void gemm_tile(float *c, int64_t ldc, const float *a, const float *b, int64_t k, int add, const float *start /* [GEMM_COLUMNS] */)
+static __attribute__((noinline)) void gemm_tile(float *c, int64_t ldc, const float *a, const float *b, int64_t k, int add, const float *start /* [GEMM_COLUMNS] */)
 {
 	vf sum[GEMM_ROWS][GEMM_VECTORS];
 	for (int r = 0; r < GEMM_ROWS; r++) {
-		__builtin_prefetch(c + r * ldc, 1);
 		for (int v = 0; v < GEMM_VECTORS; v++)
 			sum[r][v] = (vf){0};
 	}
@@ -136,12 +203,28 @@ static void gemm_epilogue(const struct hpcbert_gemm *g, int64_t m, int64_t n, in
 		gemm_epilogue_row((float *)g->d + r * g->ldd + n, (const float *)g->pre + r * g->ldd + n, columns, g->epilogue);
 }
 
+/* Fetches n floats into L2. */
+INLINE void gemm_fetch_panel(const float *p, int64_t n)
+{
+	for (int64_t i = 0; i < n; i += CACHE_LINE / (int64_t)sizeof(float))
+		__builtin_prefetch(p + i, 0, 2);
+}
+
+/* Fetches a tile of a matrix into L1, where hardware sees no pattern: it takes from memory about as long as a tile's sums take. */
+INLINE void gemm_fetch_tile(const float *p, int64_t ld)
+{
+	for (int r = 0; r < GEMM_ROWS; r++)
+		for (int v = 0; v < GEMM_COLUMNS; v += CACHE_LINE / (int)sizeof(float))
+			__builtin_prefetch(p + r * ld + v, 1);
+}
+
 /* Adds the product over k0..k1-1 to rows m0..m1-1, columns n0..n1-1; a is the packed block of A. */
 static void gemm_block(const struct gemm_work *w, const float *a, int64_t m0, int64_t m1, int64_t n0, int64_t n1, int64_t k0, int64_t k1)
 {
 	const struct hpcbert_gemm *g = w->g;
 	float *sums = g->epilogue == HPCBERT_GELU ? g->pre : g->d;
-	int add = k0 > 0 || g->accumulate;
+	int add = k0 > 0 || g->accumulate, finish = k1 == g->k && g->epilogue != HPCBERT_LINEAR;
+	int64_t ahead = (k1 - k0) * GEMM_COLUMNS / gemm_ceil_div(m1 - m0, GEMM_ROWS); /* each tile fetches its share of the next panel of B into L2 */
 	for (int64_t n = n0; n < n1; n += GEMM_COLUMNS) {
 		int64_t columns = gemm_min(GEMM_COLUMNS, n1 - n);
 		const float *b = w->panels + (n - w->n0) / GEMM_COLUMNS * w->panel_stride + (k0 - w->k0) * GEMM_COLUMNS;
@@ -152,11 +235,15 @@ static void gemm_block(const struct gemm_work *w, const float *a, int64_t m0, in
 			int64_t rows = gemm_min(GEMM_ROWS, m1 - m);
 			const float *panel = a + (m - m0) * (k1 - k0);
 			float *c = sums + m * g->ldd + n;
+			gemm_fetch_tile(c, g->ldd);
+			gemm_fetch_panel(b + w->panel_stride + (m - m0) / GEMM_ROWS * ahead, ahead);
+			if (finish)
+				gemm_fetch_tile((const float *)(sums == g->d ? g->pre : g->d) + m * g->ldd + n, g->ldd);
 			if (rows == GEMM_ROWS && columns == GEMM_COLUMNS)
 				gemm_tile(c, g->ldd, panel, b, k1 - k0, add, start);
 			else
 				gemm_edge_tile(c, g->ldd, panel, b, k1 - k0, add, start, rows, columns);
-			if (k1 == g->k && g->epilogue != HPCBERT_LINEAR)
+			if (finish)
 				gemm_epilogue(g, m, n, rows, columns);
 		}
 	}
@@ -230,9 +317,15 @@ static void gemm_pack_nk(const struct gemm_packing *p, int64_t first, int64_t co
 	const float *b = p->b + first * p->ldb;
 	int64_t column = p->n0 + first;
 	float *out = p->panels + column / GEMM_COLUMNS * p->panel_stride + p->k0 * GEMM_COLUMNS + column % GEMM_COLUMNS;
-	for (int64_t k = 0; k < p->k; k++)
-		for (int64_t c = 0; c < count; c++)
-			out[k * GEMM_COLUMNS + c] = b[c * p->ldb + k];
+	for (int64_t k = 0; k < p->k; k += 16) /* a cache line of four columns at a time */
+		for (int64_t c = 0; c < count; c += 4) {
+			int64_t depth = gemm_min(16, p->k - k), width = gemm_min(4, count - c), i = 0;
+			for (; width == 4 && i + 4 <= depth; i += 4)
+				gemm_transpose4(out + (k + i) * GEMM_COLUMNS + c, GEMM_COLUMNS, b + c * p->ldb + k + i, p->ldb);
+			for (; i < depth; i++)
+				for (int64_t j = c; j < c + width; j++)
+					out[(k + i) * GEMM_COLUMNS + j] = b[j * p->ldb + k + i];
+		}
 }
 
 /* An item is a few rows of B[K,N], or one panel of B[N,K]: what memory gives in order. */
