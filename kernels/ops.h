@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HPCBERT_ABI 1 /* raised with every change of the table */
+#define HPCBERT_ABI 2 /* raised with every change of the table */
 
 enum hpcbert_error {
 	HPCBERT_OK = 0,
@@ -89,6 +89,9 @@ struct hpcbert_ops {
 	int (*zero)(void *dst, size_t bytes, struct hpcbert_stream *s);
 	int (*synchronize)(struct hpcbert_stream *s);
 	const char *(*error_text)(struct hpcbert_stream *s); /* what HPCBERT_DEVICE meant */
+
+	/* The rate of multiply-adds that the device reaches at best, in 10^9 operations a second, measured in about 50 ms */
+	int (*peak_gflops)(double *gflops, int32_t dtype, struct hpcbert_stream *s);
 
 	/* Matrix products. */
 	int (*gemm)(const struct hpcbert_gemm *g, struct hpcbert_stream *s);

@@ -1,0 +1,19 @@
+package kernels
+
+import (
+	"math"
+	"testing"
+)
+
+func TestPeakGFLOPS(t *testing.T) {
+	onEveryDevice(t, func(t *testing.T, m machine) {
+		peak := m.PeakGFLOPS(Float32)
+		if err := m.Synchronize(); err != nil {
+			t.Fatal(err)
+		}
+		if !(peak > 0.1) || math.IsInf(peak, 0) {
+			t.Errorf("%v GFLOP/s", peak)
+		}
+		t.Logf("%s: %.0f GFLOP/s", m.name, peak)
+	})
+}
