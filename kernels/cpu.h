@@ -44,7 +44,7 @@ const struct hpcbert_ops *cpu_ops(const char *name, const char **reason);
 /* The device part of the table, the same for all instruction sets. */
 int cpu_stream_create(struct hpcbert_stream **s, int device, int threads);
 int cpu_stream_destroy(struct hpcbert_stream *s);
-int cpu_alloc(void **p, size_t bytes);
+int cpu_alloc(void **p, size_t bytes, int device);
 int cpu_release(void *p, size_t bytes);
 int cpu_upload(void *dst, const void *host, size_t bytes, struct hpcbert_stream *s);
 int cpu_download(void *host, const void *src, size_t bytes, struct hpcbert_stream *s);

@@ -6,13 +6,14 @@ package kernels
 
 /*
 #cgo CFLAGS: -O3 -std=gnu11 -Wno-psabi
-#cgo LDFLAGS: -lm -lpthread
+#cgo LDFLAGS: -lm -lpthread -ldl
 #include <stdlib.h>
+#include "backend.h"
 #include "cpu.h"
 
 static int dev_stream_create(const struct hpcbert_ops *o, struct hpcbert_stream **s, int device, int threads) { return o->stream_create(s, device, threads); }
 static int dev_stream_destroy(const struct hpcbert_ops *o, struct hpcbert_stream *s) { return o->stream_destroy(s); }
-static int dev_alloc(const struct hpcbert_ops *o, void **p, size_t n) { return o->alloc(p, n); }
+static int dev_alloc(const struct hpcbert_ops *o, void **p, size_t n, int device) { return o->alloc(p, n, device); }
 static int dev_release(const struct hpcbert_ops *o, void *p, size_t n) { return o->release(p, n); }
 static int dev_upload(const struct hpcbert_ops *o, void *d, const void *h, size_t n, struct hpcbert_stream *s) { return o->upload(d, h, n, s); }
 static int dev_download(const struct hpcbert_ops *o, void *h, const void *d, size_t n, struct hpcbert_stream *s) { return o->download(h, d, n, s); }
@@ -26,6 +27,8 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"unsafe"
 
 	"hpcbert/lib/fault"
@@ -36,6 +39,7 @@ type Options struct {
 	Threads int    // CPU threads; at least 1
 	ISA     string // CPU instruction set: "avx512", "avx2", "neon", "plain", or "" for the best one here
 	Device  int    // number of the GPU
+	Library string // file of the backend "cuda" or "cudahost"; "" for libhpcbert_NAME.so in ../build or ../lib, seen from the program
 }
 
 // Device is an opened backend.
@@ -45,16 +49,60 @@ type Device struct {
 	cpu bool // memory is the host's
 }
 
-// Open opens a backend: "cpu", or "auto" for the best one here.
+// ErrUnsupported is the error of an operation that the device lacks.
+var ErrUnsupported = errors.New("not supported by this device")
+
+// Open opens a backend: "cpu", "cuda", "cudahost" (the CUDA kernels run on the CPU, for tests), or "auto" for the best one here that has every
+// operation.
 func Open(backend string, opt Options) (*Device, error) {
 	if opt.Threads < 1 {
 		return nil, fault.Usagef("open device: %d threads", opt.Threads)
 	}
 	switch backend {
-	case "cpu", "auto":
+	case "cpu":
+		return openCPU(opt)
+	case "cuda", "cudahost":
+		dev, _, err := openLibrary(backend, opt)
+		return dev, err
+	case "auto":
+		if dev, missing, err := openLibrary("cuda", opt); err == nil && missing == 0 {
+			return dev, nil
+		}
 		return openCPU(opt)
 	}
-	return nil, fault.Usagef("open device %q: this build has the device \"cpu\" only", backend)
+	return nil, fault.Usagef("open device %q: it is none of cpu, cuda, cudahost, auto", backend)
+}
+
+// openLibrary opens a backend that is a library of its own, and counts the operations it lacks.
+func openLibrary(backend string, opt Options) (*Device, int, error) {
+	file := opt.Library
+	if file == "" {
+		file = besideProgram("libhpcbert_" + backend + ".so")
+	}
+	name := C.CString(file)
+	defer C.free(unsafe.Pointer(name))
+	var reason *C.char
+	var missing C.int
+	ops := C.backend_open(name, &missing, &reason)
+	if ops == nil {
+		return nil, 0, fmt.Errorf("open device %q: %s: %s", backend, file, C.GoString(reason))
+	}
+	return &Device{ops: ops, opt: opt}, int(missing), nil
+}
+
+// besideProgram finds a library in the build tree or the installation that the program belongs to; its bare name lets the system search.
+func besideProgram(library string) string {
+	program, err := os.Executable()
+	if err != nil {
+		return library
+	}
+	for _, folder := range []string{"build", "lib"} {
+		file := filepath.Join(filepath.Dir(program), "..", folder, library)
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return library
 }
 
 func openCPU(opt Options) (*Device, error) {
@@ -78,7 +126,7 @@ func (d *Device) Threads() int { return d.opt.Threads }
 func (d *Device) Alloc(dtype DType, n int) (Tensor, error) {
 	var p unsafe.Pointer
 	bytes := n * dtype.Size()
-	if err := opError("alloc", C.dev_alloc(d.ops, &p, C.size_t(bytes)), nil); err != nil {
+	if err := opError("alloc", C.dev_alloc(d.ops, &p, C.size_t(bytes), C.int(d.opt.Device)), nil); err != nil {
 		return Tensor{}, fmt.Errorf("%w (%d bytes)", err, bytes)
 	}
 	return Tensor{p, n, dtype, d.cpu}, nil
@@ -188,7 +236,7 @@ func opError(op string, rc C.int, s *Stream) error {
 	case C.HPCBERT_BAD_ARGUMENT:
 		return errors.New(op + ": bad argument")
 	case C.HPCBERT_UNSUPPORTED:
-		return errors.New(op + ": not supported by this device")
+		return fmt.Errorf("%s: %w", op, ErrUnsupported)
 	case C.HPCBERT_NO_MEMORY:
 		return errors.New(op + ": out of memory")
 	}

@@ -64,15 +64,20 @@ var layerNormCases = []struct {
 func TestLayerNormForward(t *testing.T) {
 	onEveryDevice(t, func(t *testing.T, m machine) {
 		for i, c := range layerNormCases {
-			r := rand.New(rand.NewPCG(1, uint64(i)))
-			x, gamma, beta := normal(r, c.t*c.h, c.mean, c.deviation), normal(r, c.h, 1, 0.3), normal(r, c.h, 0, 0.3)
-			y, mean, rstd := tensor(t, m, make([]float32, c.t*c.h)), tensor(t, m, make([]float32, c.t)), tensor(t, m, make([]float32, c.t))
-			m.LayerNormForward(y, mean, rstd, tensor(t, m, x), tensor(t, m, gamma), tensor(t, m, beta), c.t, c.h, epsilon)
-			plain, plainMean, _ := layerNorm(x, gamma, beta, c.t, c.h, epsilon)
-			truth, truthMean, _ := layerNorm(convert[float64](x), convert[float64](gamma), convert[float64](beta), c.t, c.h, epsilon)
+			var y, mean outcome
+			for draw := range draws(c.t) {
+				r := rand.New(rand.NewPCG(uint64(draw), uint64(i)))
+				x, gamma, beta := normal(r, c.t*c.h, c.mean, c.deviation), normal(r, c.h, 1, 0.3), normal(r, c.h, 0, 0.3)
+				dy, dmean, drstd := tensor(t, m, make([]float32, c.t*c.h)), tensor(t, m, make([]float32, c.t)), tensor(t, m, make([]float32, c.t))
+				m.LayerNormForward(dy, dmean, drstd, tensor(t, m, x), tensor(t, m, gamma), tensor(t, m, beta), c.t, c.h, epsilon)
+				plain, plainMean, _ := layerNorm(x, gamma, beta, c.t, c.h, epsilon)
+				truth, truthMean, _ := layerNorm(convert[float64](x), convert[float64](gamma), convert[float64](beta), c.t, c.h, epsilon)
+				y.add(values[float32](t, m, dy), plain, truth)
+				mean.add(values[float32](t, m, dmean), plainMean, truthMean)
+			}
 			name := fmt.Sprintf("%dx%d mean %g deviation %g", c.t, c.h, c.mean, c.deviation)
-			compare(t, name+": y", values[float32](t, m, y), plain, truth)
-			compare(t, name+": mean", values[float32](t, m, mean), plainMean, truthMean)
+			compare(t, name+": y", y.got, y.plain, y.truth)
+			compare(t, name+": mean", mean.got, mean.plain, mean.truth)
 		}
 	})
 }
@@ -83,19 +88,25 @@ func TestLayerNormBackward(t *testing.T) {
 			if c.deviation == 0 || c.h == 1 {
 				continue // rstd is 1e6 there: the gradient is rounding noise
 			}
-			r := rand.New(rand.NewPCG(2, uint64(i)))
-			x, dy, gamma := normal(r, c.t*c.h, c.mean, c.deviation), normal(r, c.t*c.h, 0, 1), normal(r, c.h, 1, 0.3)
-			x64, dy64, gamma64 := convert[float64](x), convert[float64](dy), convert[float64](gamma)
-			_, mean, rstd := layerNorm(x64, gamma64, gamma64, c.t, c.h, epsilon)
-			dx, dgamma, dbeta := tensor(t, m, make([]float32, c.t*c.h)), tensor(t, m, make([]float32, c.h)), tensor(t, m, make([]float32, c.h))
-			m.LayerNormBackward(dx, dgamma, dbeta, tensor(t, m, dy), tensor(t, m, x), tensor(t, m, convert[float32](mean)), tensor(t, m, convert[float32](rstd)),
-				tensor(t, m, gamma), c.t, c.h)
-			plain, plainGamma, plainBeta := layerNormGradient(dy, x, gamma, c.t, c.h, epsilon)
-			truth, truthGamma, truthBeta := layerNormGradient(dy64, x64, gamma64, c.t, c.h, epsilon)
+			var x, gamma, beta outcome
+			for draw := range draws(c.t) {
+				r := rand.New(rand.NewPCG(uint64(draw), uint64(i)))
+				in, dy, g := normal(r, c.t*c.h, c.mean, c.deviation), normal(r, c.t*c.h, 0, 1), normal(r, c.h, 1, 0.3)
+				in64, dy64, g64 := convert[float64](in), convert[float64](dy), convert[float64](g)
+				_, mean, rstd := layerNorm(in64, g64, g64, c.t, c.h, epsilon)
+				dx, dgamma, dbeta := tensor(t, m, dy), tensor(t, m, make([]float32, c.h)), tensor(t, m, make([]float32, c.h))
+				m.LayerNormBackward(dx, dgamma, dbeta, dx, tensor(t, m, in), tensor(t, m, convert[float32](mean)), tensor(t, m, convert[float32](rstd)),
+					tensor(t, m, g), c.t, c.h)
+				plain, plainGamma, plainBeta := layerNormGradient(dy, in, g, c.t, c.h, epsilon)
+				truth, truthGamma, truthBeta := layerNormGradient(dy64, in64, g64, c.t, c.h, epsilon)
+				x.add(values[float32](t, m, dx), plain, truth)
+				gamma.add(values[float32](t, m, dgamma), plainGamma, truthGamma)
+				beta.add(values[float32](t, m, dbeta), plainBeta, truthBeta)
+			}
 			name := fmt.Sprintf("%dx%d mean %g deviation %g", c.t, c.h, c.mean, c.deviation)
-			compare(t, name+": dx", values[float32](t, m, dx), plain, truth)
-			compare(t, name+": dgamma", values[float32](t, m, dgamma), plainGamma, truthGamma)
-			compare(t, name+": dbeta", values[float32](t, m, dbeta), plainBeta, truthBeta)
+			compare(t, name+": dx", x.got, x.plain, x.truth)
+			compare(t, name+": dgamma", gamma.got, gamma.plain, gamma.truth)
+			compare(t, name+": dbeta", beta.got, beta.plain, beta.truth)
 		}
 	})
 }

@@ -81,7 +81,7 @@ struct hpcbert_ops {
 	/* The device. */
 	int (*stream_create)(struct hpcbert_stream **s, int device, int threads);
 	int (*stream_destroy)(struct hpcbert_stream *s);
-	int (*alloc)(void **p, size_t bytes); /* zeroed, aligned to 64 bytes */
+	int (*alloc)(void **p, size_t bytes, int device); /* zeroed, aligned to 64 bytes */
 	int (*release)(void *p, size_t bytes);
 	int (*upload)(void *dst, const void *host, size_t bytes, struct hpcbert_stream *s);
 	int (*download)(void *host, const void *src, size_t bytes, struct hpcbert_stream *s); /* waits */

@@ -1,9 +1,11 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"testing"
 )
 
@@ -24,15 +26,34 @@ func onEveryDevice(t *testing.T, test func(t *testing.T, m machine)) {
 		if err != nil {
 			continue
 		}
-		t.Run(isa, func(t *testing.T) {
-			s, err := dev.NewStream()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			test(t, machine{s, dev.Name()})
-		})
+		t.Run(isa, func(t *testing.T) { onDevice(t, dev, test) })
 	}
+	t.Run("cudahost", func(t *testing.T) { onDevice(t, openCUDAHost(t), test) })
+}
+
+func onDevice(t *testing.T, dev *Device, test func(t *testing.T, m machine)) {
+	t.Helper()
+	s, err := dev.NewStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	test(t, machine{s, dev.Name()})
+}
+
+const cudaHostLibrary = "../build/libhpcbert_cudahost.so"
+
+// openCUDAHost opens the device that runs the CUDA kernels without a GPU.
+func openCUDAHost(t *testing.T) *Device {
+	t.Helper()
+	if _, err := os.Stat(cudaHostLibrary); err != nil {
+		t.Skipf("skipped: %s is not built (make cudahost)", cudaHostLibrary)
+	}
+	dev, err := Open("cudahost", Options{Threads: 1, Library: cudaHostLibrary})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dev
 }
 
 // sameForAnyThreads wants the same bits from 1, 2 and 3 threads.
@@ -76,12 +97,15 @@ func tensor[E Element](t *testing.T, m machine, values []E) Tensor {
 	return x
 }
 
-// values reads a tensor back and ends the test on any error so far.
+// values reads a tensor back and ends the test on any error so far. An operation that CUDA has not yet skips its test there; TestCUDAHost
+// names those it must have.
 func values[E Element](t *testing.T, m machine, x Tensor) []E {
 	t.Helper()
 	out := make([]E, x.Len())
 	Download(m.Stream, out, x)
-	if err := m.Synchronize(); err != nil {
+	if err := m.Synchronize(); errors.Is(err, ErrUnsupported) && m.name == "cudahost" {
+		t.Skipf("skipped: %v", err)
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	return out

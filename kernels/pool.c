@@ -126,7 +126,6 @@ void *shared_scratch(struct hpcbert_stream *s)
 
 int cpu_stream_create(struct hpcbert_stream **out, int device, int threads)
 {
-	(void)device;
 	if (threads < 1)
 		return HPCBERT_BAD_ARGUMENT;
 	struct hpcbert_stream *s = aligned_alloc(CACHE_LINE, sizeof *s);
@@ -137,7 +136,7 @@ int cpu_stream_create(struct hpcbert_stream **out, int device, int threads)
 	s->scratch_bytes = (size_t)threads * THREAD_SCRATCH + SHARED_SCRATCH;
 	void *scratch;
 	s->workers = calloc((size_t)threads, sizeof *s->workers);
-	if (!s->workers || cpu_alloc(&scratch, s->scratch_bytes)) {
+	if (!s->workers || cpu_alloc(&scratch, s->scratch_bytes, device)) {
 		free(s->workers);
 		free(s);
 		return HPCBERT_NO_MEMORY;
@@ -170,8 +169,9 @@ int cpu_stream_destroy(struct hpcbert_stream *s)
 }
 
 /* Memory comes from the system in whole mappings: zero, page-aligned, in huge pages where there are some. */
-int cpu_alloc(void **p, size_t bytes)
+int cpu_alloc(void **p, size_t bytes, int device)
 {
+	(void)device;
 	void *q = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (q == MAP_FAILED)
 		return HPCBERT_NO_MEMORY;
