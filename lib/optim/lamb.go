@@ -17,11 +17,13 @@ type Tensors struct {
 	Decay   []bool  // [n] weight decay and trust ratio apply
 }
 
-// Options are LAMB's constants.
+// Options are the optimiser's constants.
 type Options struct {
 	Beta1, Beta2, Epsilon float64
 	WeightDecay           float64
 	MaxGradNorm           float64 // gradients with a larger global norm are scaled down to it; 0: never
+	NoTrustRatio          bool    // all tensors move by the learning rate alone: Adam with decoupled decay
+	NoBiasCorrection      bool
 }
 
 // Defaults returns the constants of the reference.
@@ -34,11 +36,14 @@ func Defaults() Options {
 type LAMB struct {
 	Moments1, Moments2 kernels.Tensor // arenas of the first and second moments, for checkpoints
 
-	options            Options
-	dev                *kernels.Device
-	s                  *kernels.Stream
+	options Options
+	dev     *kernels.Device
+	s       *kernels.Stream
+
 	n                  int
-	offsets, decay     kernels.Tensor
+	offsets            kernels.Tensor
+	decay              kernels.Tensor // [n] weight decay
+	ratio              kernels.Tensor // [n] not 0 where the trust ratio applies
 	sums, wSums, uSums kernels.Tensor // float64 [n]
 	hostSums           []float64
 }
@@ -56,7 +61,7 @@ func NewLAMB(dev *kernels.Device, s *kernels.Stream, t Tensors, o Options) (*LAM
 		n     int
 	}{
 		{&l.Moments1, kernels.Float32, int(t.Offsets[n])}, {&l.Moments2, kernels.Float32, int(t.Offsets[n])},
-		{&l.offsets, kernels.Int64, n + 1}, {&l.decay, kernels.Float32, n},
+		{&l.offsets, kernels.Int64, n + 1}, {&l.decay, kernels.Float32, n}, {&l.ratio, kernels.Float32, n},
 		{&l.sums, kernels.Float64, n}, {&l.wSums, kernels.Float64, n}, {&l.uSums, kernels.Float64, n},
 	} {
 		var err error
@@ -73,12 +78,15 @@ func NewLAMB(dev *kernels.Device, s *kernels.Stream, t Tensors, o Options) (*LAM
 	}
 	kernels.Upload(s, l.offsets, t.Offsets)
 	kernels.Upload(s, l.decay, rates)
-	return l, s.Err()
+	if !o.NoTrustRatio {
+		s.Copy(l.ratio, l.decay)
+	}
+	return l, s.Synchronize()
 }
 
 // Close releases the optimiser's memory.
 func (l *LAMB) Close() {
-	for _, t := range []kernels.Tensor{l.Moments1, l.Moments2, l.offsets, l.decay, l.sums, l.wSums, l.uSums} {
+	for _, t := range []kernels.Tensor{l.Moments1, l.Moments2, l.offsets, l.decay, l.ratio, l.sums, l.wSums, l.uSums} {
 		l.dev.Free(t)
 	}
 }
@@ -116,10 +124,13 @@ func (l *LAMB) Step(weights, gradients kernels.Tensor, update int, rate, scale f
 	}
 	k := kernels.Lamb{
 		LearningRate: float32(rate), Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Epsilon: float32(o.Epsilon),
-		Correction1: correction(o.Beta1, update), Correction2: correction(o.Beta2, update), GradientScale: float32(scale),
+		Correction1: 1, Correction2: 1, GradientScale: float32(scale),
+	}
+	if !o.NoBiasCorrection {
+		k.Correction1, k.Correction2 = correction(o.Beta1, update), correction(o.Beta2, update)
 	}
 	l.s.LambDirection(gradients, l.Moments1, l.Moments2, l.wSums, l.uSums, weights, l.offsets, l.decay, l.n, k)
-	l.s.LambApply(weights, gradients, l.wSums, l.uSums, l.offsets, l.decay, l.n, k)
+	l.s.LambApply(weights, gradients, l.wSums, l.uSums, l.offsets, l.ratio, l.n, k)
 	if err := l.s.Synchronize(); err != nil {
 		return norm, fmt.Errorf("update %d: %w", update, err)
 	}
