@@ -25,8 +25,8 @@ func (b *Batch) where(t int) string {
 	return fmt.Sprintf("sequence %d (sample %d): token %d", i, b.Samples[i], t-int(b.CuSeqlens[i]))
 }
 
-// check looks at everything that a kernel would trust.
-func (b *Batch) check(c *Config, lim Limits, losses bool) error {
+// check looks at everything that a kernel would trust. With losses it marks the masked rows in seen, which has room for all rows.
+func (b *Batch) check(c *Config, lim Limits, losses bool, seen []bool) error {
 	if err := b.checkSizes(lim); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (b *Batch) check(c *Config, lim Limits, losses bool) error {
 		}
 	}
 	if losses {
-		return b.checkTargets(c)
+		return b.checkTargets(c, seen[:len(b.IDs)])
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func (b *Batch) checkSequences() error {
 	return nil
 }
 
-func (b *Batch) checkTargets(c *Config) error {
+func (b *Batch) checkTargets(c *Config, seen []bool) error {
 	if len(b.NextSentence) != len(b.Samples) {
 		return fmt.Errorf("batch: %d sequences, %d next-sentence classes", len(b.Samples), len(b.NextSentence))
 	}
@@ -99,7 +99,7 @@ func (b *Batch) checkTargets(c *Config) error {
 			return fmt.Errorf("batch: sequence %d (sample %d): next-sentence class %d is not 0 or 1", i, b.Samples[i], class)
 		}
 	}
-	seen := make(map[int32]bool, len(b.MaskedRows))
+	clear(seen)
 	for i, row := range b.MaskedRows {
 		if row < 0 || int(row) >= len(b.IDs) {
 			return fmt.Errorf("batch: masked row %d is not among the %d tokens", row, len(b.IDs))

@@ -17,7 +17,7 @@ type rig struct {
 	s   *kernels.Stream
 }
 
-func newRig(t *testing.T, isa string, threads int, c *Config, lim Limits, heads Heads) rig {
+func newRig(t *testing.T, isa string, threads int, c *Config, lim Limits, heads Heads, extra ...Param) rig {
 	t.Helper()
 	dev, err := kernels.Open("cpu", kernels.Options{Threads: threads, ISA: isa})
 	if err != nil {
@@ -28,7 +28,7 @@ func newRig(t *testing.T, isa string, threads int, c *Config, lim Limits, heads 
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	m, err := New(dev, s, c, lim, heads)
+	m, err := New(dev, s, c, lim, heads, extra...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,11 +265,7 @@ func reachableNorms(steps int) []float64 {
 
 func newLAMB(t *testing.T, r rig) *optim.LAMB {
 	t.Helper()
-	decay := make([]bool, len(r.Params))
-	for i, p := range r.Params {
-		decay[i] = p.Decay
-	}
-	lamb, err := optim.NewLAMB(r.dev, r.s, optim.Tensors{Offsets: r.Offsets(), Decay: decay}, optim.Defaults())
+	lamb, err := optim.NewLAMB(r.dev, r.s, optim.Tensors{Offsets: r.Offsets(), Decay: r.Decays()}, optim.Defaults())
 	if err != nil {
 		t.Fatal(err)
 	}

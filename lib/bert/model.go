@@ -114,7 +114,16 @@ func (m *Model) Offsets() []int64 {
 	return append(offsets, int64(arenaLen(m.Params)))
 }
 
-// Weight returns the weights of the parameter of that name, Gradient its gradient; none when there is no such parameter.
+// Decays tells for each parameter whether weight decay and trust ratio apply.
+func (m *Model) Decays() []bool {
+	decays := make([]bool, len(m.Params))
+	for i, p := range m.Params {
+		decays[i] = p.Decay
+	}
+	return decays
+}
+
+// Weight returns the weights of the parameter of that name; none when there is no such parameter.
 func (m *Model) Weight(name string) kernels.Tensor { return m.slice(m.Weights, name) }
 
 // Gradient returns the gradient of the parameter of that name.

@@ -440,6 +440,59 @@ func TestGradientsAreFinalWhenTold(t *testing.T) {
 	}
 }
 
+// A head outside the package, here a copy of the NSP head worked on the host, gives the encoder the gradients that the head inside gives.
+func TestHeadsOutsideThePackage(t *testing.T) {
+	c := smallConfig(24, 3, 40, 65)
+	c.HiddenDropoutProb = 0.1
+	b := randomBatch(rand.New(rand.NewPCG(5, 1)), c, 9, 4)
+	b.MaskedRows, b.MaskedIDs = nil, nil
+	goal := Objective{Seed: 1, Dropout: true, NSPScale: 1}
+	inside := newRig(t, "", 2, c, roomy, PreTraining)
+	inside.Init(4)
+	_, want := gradientsOf(t, inside, goal, b)
+	weight := download(t, inside.s, inside.Weight("cls.seq_relationship.weight"))
+	logits, h := download(t, inside.s, inside.nsp.logits), c.HiddenSize // now their gradients
+
+	r := newRig(t, "", 2, c, roomy, Encoder, Param{Name: "classifier.weight", Shape: []int{2, h}, Decay: true, Init: Init{InitNormal, 0.02}})
+	r.Init(4)
+	if p := r.Params[len(r.Params)-1]; p.Offset%Align != 0 || p.Len != 2*h || !p.Decay || norm2(download(t, r.s, r.Weight(p.Name))) == 0 {
+		t.Errorf("the head's parameter is %+v", p)
+	}
+	hidden, pooled, err := r.EncodeForward(b, goal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dpooled := make([]float32, pooled.Len())
+	for i := range dpooled {
+		for class := range 2 {
+			dpooled[i] += logits[2*(i/h)+class] * weight[class*h+i%h]
+		}
+	}
+	var dhidden, dp kernels.Tensor
+	for _, x := range []struct {
+		t *kernels.Tensor
+		n int
+	}{{&dhidden, hidden.Len()}, {&dp, pooled.Len()}} {
+		if *x.t, err = r.dev.Alloc(kernels.Float32, x.n); err != nil {
+			t.Fatal(err)
+		}
+		defer r.dev.Free(*x.t)
+	}
+	kernels.Upload(r.s, dp, dpooled)
+	if err := r.EncodeBackward(dhidden, dp, nil); err != nil {
+		t.Fatal(err)
+	}
+	encoder := arenaLen(c.EncoderParams())
+	got, want := download(t, r.s, r.Gradients)[:encoder], want[:encoder]
+	difference := make([]float32, encoder)
+	for i := range difference {
+		difference[i] = got[i] - want[i]
+	}
+	if e, size := norm2(difference), norm2(want); !(size > 0 && e <= 2e-6*size) {
+		t.Errorf("gradients differ by %.2g of %.2g", e, size)
+	}
+}
+
 func TestBatchErrorsNameTheSequence(t *testing.T) {
 	c := smallConfig(24, 3, 40, 65)
 	r := newRig(t, "", 1, c, roomy, PreTraining)

@@ -51,7 +51,7 @@ func (m *Model) allocate() error {
 	}
 	m.link()
 	results := max(m.limits.Masked, m.limits.Sequences)
-	m.run.hostSamples = make([]int32, m.limits.Tokens)
+	m.run.hostSamples, m.run.seen = make([]int32, m.limits.Tokens), make([]bool, m.limits.Tokens)
 	m.run.hostLosses, m.run.hostPredicted = make([]float32, results), make([]int32, results)
 	return nil
 }
@@ -125,6 +125,7 @@ type run struct {
 	keyLengths                             kernels.Tensor // [B], none without padding
 	lengths                                kernels.Tensor // memory of keyLengths
 	hostSamples                            []int32        // [T]
+	seen                                   []bool         // [T]
 	hostLosses                             []float32      // [max(M, B)] read back
 	hostPredicted                          []int32
 

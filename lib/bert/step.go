@@ -66,7 +66,7 @@ func (m *Model) Forward(b *Batch, o Objective) (Result, error) {
 // ForwardBackward returns the losses of a micro-batch and adds to the gradients those of
 // MLMScale * sum of the MLM losses + NSPScale * sum of the NSP losses.
 func (m *Model) ForwardBackward(b *Batch, o Objective) (Result, error) {
-	return m.ForwardBackwardLayers(b, o, func(int, int) {})
+	return m.ForwardBackwardLayers(b, o, nil)
 }
 
 // ForwardBackwardLayers is ForwardBackward that tells as soon as gradients are final, for a reduction that overlaps the rest.
@@ -119,8 +119,8 @@ func (m *Model) EncodeForward(b *Batch, o Objective) (hidden, pooled kernels.Ten
 	return m.hidden().Slice(0, m.run.t*h), m.scratch.pooled.Slice(0, m.run.b*h), m.s.Err()
 }
 
-// EncodeBackward adds the gradients of the latest EncodeForward, given those of its rows, dhidden [T, H], which is overwritten, and of its
-// pooled vectors, dpooled [B, H] or none. Gradients of other heads must be final before: done is told about them first.
+// EncodeBackward adds the gradients of the latest EncodeForward, given those of its rows, dhidden [T, H], and of its pooled vectors,
+// dpooled [B, H] or none; both are overwritten. Gradients of other heads must be final before: done, which may be nil, is told of them first.
 func (m *Model) EncodeBackward(dhidden, dpooled kernels.Tensor, done Done) error {
 	if !m.trains() {
 		return errors.New("backward: the model was made for forward passes only")
@@ -163,7 +163,7 @@ func (m *Model) hidden() kernels.Tensor { return m.layers[len(m.layers)-1].y }
 
 // begin checks a batch and puts it on the device.
 func (m *Model) begin(b *Batch, o Objective, losses bool) error {
-	if err := b.check(m.Config, m.limits, losses); err != nil {
+	if err := b.check(m.Config, m.limits, losses, m.run.seen); err != nil {
 		return err
 	}
 	r := &m.run
