@@ -111,3 +111,15 @@ func TestFLOPsOfBaseByHand(t *testing.T) {
 		t.Errorf("%g, expected %g", got, 3*forward)
 	}
 }
+
+func TestShippedShapesAreRead(t *testing.T) {
+	names, err := filepath.Glob("../../configs/model/*.json")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d shapes: %v", len(names), err)
+	}
+	for _, name := range names {
+		if _, err := ReadConfig(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
