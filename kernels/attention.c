@@ -9,7 +9,7 @@
 enum {
 	ATTENTION_ROWS = GEMM_ROWS,           /* rows and columns of a register tile */
 	ATTENTION_COLUMNS = GEMM_VECTORS * VL,
-	ATTENTION_BLOCK = 10 * GEMM_ROWS,     /* queries whose probabilities are kept before they are added to dK and dV */
+	ATTENTION_BLOCK = 11 * GEMM_ROWS,     /* queries whose probabilities are kept before they are added to dK and dV */
 	ATTENTION_KEEP = PHILOX_DRAWS * VL,   /* dropout_row fills its row in steps of this */
 };
 
@@ -342,7 +342,7 @@ static int attention_check(const struct attention *a, int64_t b, int32_t dtype)
 {
 	if (dtype != HPCBERT_F32)
 		return HPCBERT_UNSUPPORTED;
-	if (a->heads < 1 || a->h % a->heads || a->heads > 65535 || b < 0 || (b > 0 && a->cu_seqlens[b] > a->t))
+	if (a->heads < 1 || a->h % a->heads || a->heads > 65535 || b < 0 || (b > 0 && (a->cu_seqlens[0] < 0 || a->cu_seqlens[b] > a->t)))
 		return HPCBERT_BAD_ARGUMENT;
 	int64_t longest = 0;
 	for (int64_t i = 0; i < b; i++) {
