@@ -10,7 +10,6 @@ enum {
 	ATTENTION_ROWS = GEMM_ROWS,           /* rows and columns of a register tile */
 	ATTENTION_COLUMNS = GEMM_VECTORS * VL,
 	ATTENTION_BLOCK = 11 * GEMM_ROWS,     /* queries whose probabilities are kept before they are added to dK and dV */
-	ATTENTION_KEEP = PHILOX_DRAWS * VL,   /* dropout_row fills its row in steps of this */
 };
 
 struct attention {
@@ -76,7 +75,7 @@ static size_t attention_layout(struct attention_scratch *w, float *base, int64_t
 	w->q_tile = attention_take(&free, ATTENTION_ROWS * d);
 	w->o_tile = attention_take(&free, ATTENTION_ROWS * d);
 	w->out = attention_take(&free, ATTENTION_ROWS * w->width);
-	w->keep = attention_take(&free, round_up(length, ATTENTION_KEEP));
+	w->keep = attention_take(&free, dropout_row_floats(length));
 	return (size_t)(free - base) * sizeof(float);
 }
 
@@ -262,15 +261,18 @@ static void attention_softmax_gradient(float *p, float *ds, const float *keep, f
 		p[c] = -INFINITY;
 	for (int64_t c = 0; c < columns; c += VL) {
 		vf e = vexp(vload(p + c) - vset(lse)), d = vload(ds + c);
+		if (keep)
+			d = d * vload(keep + c);
 		vstore(p + c, e);
+		vstore(ds + c, d); /* rounded once: were it multiplied again below, the two would differ */
 		sum += e;
-		product += keep ? e * (d * vload(keep + c)) : e * d;
+		product += e * d;
 	}
 	float total = vsum(sum), dot = vsum(product) / total, normal = 1.f / total;
 	for (int64_t c = 0; c < columns; c += VL) {
-		vf e = vload(p + c) * vset(normal), d = vload(ds + c), k = keep ? vload(keep + c) : vset(1.f);
-		vstore(p + c, keep ? e * k : e);
-		vstore(ds + c, vset(scale) * e * ((keep ? d * k : d) - vset(dot)));
+		vf e = vload(p + c) * vset(normal);
+		vstore(p + c, keep ? e * vload(keep + c) : e);
+		vstore(ds + c, vset(scale) * e * (vload(ds + c) - vset(dot)));
 	}
 }
 
@@ -338,11 +340,13 @@ static void attention_backward_item(void *arg, long item, int thread)
 }
 
 /* Checks the sizes and that the longest sequence fits into a thread's scratch. */
-static int attention_check(const struct attention *a, int64_t b, int32_t dtype)
+static int attention_check(const struct attention *a, const struct hpcbert_dropout *drop, int64_t b, int32_t dtype)
 {
 	if (dtype != HPCBERT_F32)
 		return HPCBERT_UNSUPPORTED;
-	if (a->heads < 1 || a->h % a->heads || a->heads > 65535 || b < 0 || (b > 0 && (a->cu_seqlens[0] < 0 || a->cu_seqlens[b] > a->t)))
+	if (!dropout_valid(drop) || a->heads < 1 || a->heads > 65535 || a->h % a->heads || b < 0)
+		return HPCBERT_BAD_ARGUMENT;
+	if (b > 0 && (a->cu_seqlens[0] < 0 || a->cu_seqlens[b] > a->t))
 		return HPCBERT_BAD_ARGUMENT;
 	int64_t longest = 0;
 	for (int64_t i = 0; i < b; i++) {
@@ -363,7 +367,7 @@ static int attention_forward(void *ctx, float *lse, const void *qkv, const int32
 	struct attention a = {.stream = s, .ctx = ctx, .lse = lse, .qkv = qkv, .cu_seqlens = cu_seqlens, .key_lengths = key_lengths,
 	                      .samples = samples, .drop = drop->p > 0 ? drop : NULL, .t = t, .heads = heads, .h = h,
 	                      .d = heads > 0 ? h / heads : 0};
-	int rc = attention_check(&a, b, dtype);
+	int rc = attention_check(&a, drop, b, dtype);
 	if (!rc)
 		parallel_for(s, (long)(b * heads), attention_forward_item, &a);
 	return rc;
@@ -373,10 +377,11 @@ static int attention_backward(void *dqkv, const void *dctx, const void *ctx, con
                               const int32_t *key_lengths, const int32_t *samples, const struct hpcbert_dropout *drop, int64_t b, int64_t t,
                               int64_t heads, int64_t h, int32_t dtype, struct hpcbert_stream *s)
 {
-	struct attention a = {.stream = s, .dqkv = dqkv, .dctx = dctx, .ctx = (float *)ctx, .lse = (float *)lse, .qkv = qkv,
+	(void)ctx; /* for a backend that takes D from dctx·ctx */
+	struct attention a = {.stream = s, .dqkv = dqkv, .dctx = dctx, .lse = (float *)lse, .qkv = qkv,
 	                      .cu_seqlens = cu_seqlens, .key_lengths = key_lengths, .samples = samples, .drop = drop->p > 0 ? drop : NULL,
 	                      .t = t, .heads = heads, .h = h, .d = heads > 0 ? h / heads : 0};
-	int rc = attention_check(&a, b, dtype);
+	int rc = attention_check(&a, drop, b, dtype);
 	if (!rc)
 		parallel_for(s, (long)(b * heads), attention_backward_item, &a);
 	return rc;

@@ -62,6 +62,17 @@ func qkvRow[F number](a attentionBatch, qkv []F, part, row, head int) []F {
 	return qkv[i : i+a.d]
 }
 
+// attentionPart returns all queries (part 0), keys (1) or values (2).
+func attentionPart[F number](a attentionBatch, qkv []F, part int) []F {
+	var x []F
+	for row := range a.tokens() {
+		for head := range a.heads {
+			x = append(x, qkvRow(a, qkv, part, row, head)...)
+		}
+	}
+	return x
+}
+
 func ctxRow[F number](a attentionBatch, ctx []F, row, head int) []F {
 	return ctx[row*a.hidden()+head*a.d:][:a.d]
 }
@@ -187,6 +198,8 @@ var attentionCases = []struct {
 	{"no keys", attentionBatch{lengths: []int32{9, 8}, keys: []int32{0, 5}, heads: 2, d: 16}, 1},
 	{"an empty sequence", attentionBatch{lengths: []int32{3, 0, 4}, heads: 2, d: 16}, 1},
 	{"large scores", attentionBatch{lengths: []int32{33, 20}, heads: 2, d: 64, drop: Dropout{Seed: 2, P: 0.1}}, 30},
+	{"scores that differ little, as in a new model", attentionBatch{lengths: []int32{128, 5}, heads: 2, d: 64}, 0.02},
+	{"only one-token sequences", attentionBatch{lengths: []int32{1, 1, 1}, heads: 2, d: 64, drop: Dropout{Seed: 2, P: 0.1}}, 1},
 	{"equal scores", attentionBatch{lengths: []int32{33}, heads: 2, d: 64}, 0},
 }
 
@@ -204,7 +217,10 @@ func TestAttention(t *testing.T) {
 			if !slices.Contains(a.keys, 0) {
 				compare(t, c.name+": lse", lse, plainLSE, truthLSE)
 			}
-			compare(t, c.name+": dqkv", dqkv, attentionGradient(a, dctx, qkv), attentionGradient(a, convert[float64](dctx), convert[float64](qkv)))
+			plainGradient, truthGradient := attentionGradient(a, dctx, qkv), attentionGradient(a, convert[float64](dctx), convert[float64](qkv))
+			for part, name := range []string{"dQ", "dK", "dV"} {
+				compare(t, c.name+": "+name, attentionPart(a, dqkv, part), attentionPart(a, plainGradient, part), attentionPart(a, truthGradient, part))
+			}
 		}
 	})
 }
@@ -280,7 +296,9 @@ func TestAttentionRefuses(t *testing.T) {
 			{"starts beyond the tokens", []int32{0, 5}, 4, 2, 16, 0},
 			{"a negative length", []int32{0, 4, 2}, 4, 2, 16, 0},
 			{"a sequence beyond the scratch", []int32{0, 40000}, 40000, 1, 64, 0},
+			{"starts before the first token", []int32{-1, 4}, 4, 2, 16, 0},
 			{"dropout without samples", []int32{0, 4}, 4, 2, 16, 0.1},
+			{"a negative dropout", []int32{0, 4}, 4, 2, 16, -0.1},
 		} {
 			ctx, lse := tensor(t, m, make([]float32, c.tokens*c.h)), tensor(t, m, make([]float32, c.heads*c.tokens))
 			m.AttentionForward(ctx, lse, tensor(t, m, make([]float32, 3*c.tokens*c.h)), tensor(t, m, c.starts), Tensor{}, Tensor{}, Dropout{P: c.dropout},
