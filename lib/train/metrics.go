@@ -79,6 +79,7 @@ func (t *Trainer) runLine() map[string]any {
 		"global_batch": o.GlobalBatch, "micro_batch": o.MicroBatch, "steps": o.Steps, "seed": o.Seed, "optimizer": "lamb",
 		"base_learning_rate": o.LearningRate, "warmup": o.Warmup, "parameters": t.Parameters(), "sequence_length": t.set.Seq, "data": t.set.Dir,
 		"hidden_size": t.model.Config.HiddenSize, "num_hidden_layers": t.model.Config.NumHiddenLayers, "vocab_size": t.model.Config.VocabSize,
+		"device": t.dev.Name(), "threads": t.dev.Threads(), "peak_gflop_per_s": t.peak,
 	}
 }
 
@@ -113,8 +114,8 @@ func (t *Trainer) metricsLine(m *measure) metricsLine {
 		Seconds: m.seconds, DataSeconds: m.dataSeconds, SequencesPerSecond: float64(m.sequences) / m.seconds, TokensPerSecond: float64(m.tokens) / m.seconds,
 		GFLOPs: m.flops / m.seconds * 1e-9,
 	}
-	if t.opt.PeakFLOPs > 0 {
-		line.MFU = m.flops / m.seconds / t.opt.PeakFLOPs
+	if t.peak > 0 {
+		line.MFU = line.GFLOPs / t.peak
 	}
 	return line
 }

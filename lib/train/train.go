@@ -35,7 +35,6 @@ type Options struct {
 	LearningRate float64
 	Warmup       float64                       // share of Steps over which the learning rate rises
 	FileOrder    bool                          // rows in the order of the files, not shuffled
-	PeakFLOPs    float64                       // of all ranks together, for MFU; 0 = unknown
 	Warn         func(format string, a ...any) // told what the user should know; never nil
 }
 
@@ -65,6 +64,8 @@ type Trainer struct {
 	lamb     *optim.LAMB
 	schedule optim.Schedule
 	stream   *kernels.Stream
+	dev      *kernels.Device
+	peak     float64 // GFLOP/s of all ranks together, for MFU; 0 = unknown
 	set      *pretrain.Set
 	order    pretrain.Order
 	metrics  *metrics
@@ -77,7 +78,7 @@ type Trainer struct {
 
 // New plans the memory, loads or initialises the weights and finds where to go on. All ranks call it.
 func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, c comm.Comm) (*Trainer, error) {
-	t := &Trainer{opt: opt, comm: c, set: set, Notify: func(Report) {}}
+	t := &Trainer{opt: opt, comm: c, dev: dev, set: set, Notify: func(Report) {}}
 	if opt.GlobalBatch < c.Size() {
 		return nil, fault.Usagef("global batch of %d sequences on %d ranks: every rank needs at least one", opt.GlobalBatch, c.Size())
 	}
@@ -163,6 +164,9 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 	if t.step >= t.opt.Steps {
 		return s, nil
 	}
+	if err := t.measurePeak(); err != nil {
+		return s, err
+	}
 	if err := t.openMetrics(); err != nil {
 		return s, err
 	}
@@ -193,6 +197,18 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 		return s, err
 	}
 	return s, t.mark(s)
+}
+
+// measurePeak measures how fast all ranks at once could multiply and add; a device that cannot tell counts as unknown.
+func (t *Trainer) measurePeak() error {
+	gflops, err := t.dev.PeakGFLOPS()
+	if err != nil {
+		gflops = 0
+	}
+	sum := []float64{gflops}
+	err = t.comm.AllreduceFloat64(sum)
+	t.peak = sum[0]
+	return err
 }
 
 // mark leaves the file that says how the run ended: job scripts decide by it.

@@ -64,11 +64,11 @@ type options struct {
 	LearningRate float64  `long:"learning-rate" value-name:"X" default:"6e-3" description:"base of the schedule"`
 	Warmup       float64  `long:"warmup" value-name:"X" default:"0.2843" description:"share of the steps over which the learning rate rises"`
 	Dropout      *float64 `long:"dropout" value-name:"P" description:"probability for hidden states and attention (default: the model config's)"`
-	Order        string   `long:"order" choice:"shuffle" choice:"file" default:"shuffle" description:"order of the rows"`
+	Order        string   `long:"order" value-name:"ORDER" default:"shuffle" description:"order of the rows: shuffle or file"`
 	Init         string   `long:"init" value-name:"DIR" description:"checkpoint folder to start from: its weights, and its moments where it has them"`
 	ResetMoments bool     `long:"reset-optimizer" description:"with --init: start with zero moments"`
 	Vocab        string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
-	Device       string   `long:"device" choice:"auto" choice:"cpu" default:"auto" description:"where to compute"`
+	Device       string   `long:"device" value-name:"DEVICE" default:"auto" description:"where to compute: cpu, or auto for the best device here"`
 }
 
 func main() {
@@ -88,6 +88,8 @@ func (o *options) check(args []string) error {
 		return fault.Usagef("--learning-rate must be above 0, --warmup from 0 to below 1")
 	case o.Dropout != nil && (*o.Dropout < 0 || *o.Dropout >= 1):
 		return fault.Usagef("--dropout %g: must be from 0 to below 1", *o.Dropout)
+	case o.Order != "shuffle" && o.Order != "file":
+		return fault.Usagef("--order %q: must be shuffle or file", o.Order)
 	case o.ResetMoments && o.Init == "":
 		return fault.Usagef("--reset-optimizer goes with --init")
 	}
