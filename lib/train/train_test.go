@@ -1,0 +1,123 @@
+package train
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"hpcbert/lib/comm"
+	"hpcbert/lib/pretrain"
+)
+
+func TestSharesCoverTheGlobalBatch(t *testing.T) {
+	for _, c := range []struct{ batch, size int }{{32, 1}, {32, 2}, {32, 3}, {7, 4}, {4, 4}, {65536, 96}} {
+		next, smallest, largest := 0, c.batch, 0
+		for rank := range c.size {
+			first, end := shareOf(c.batch, rank, c.size)
+			if first != next {
+				t.Errorf("batch %d on %d ranks: rank %d starts at %d, not %d", c.batch, c.size, rank, first, next)
+			}
+			next, smallest, largest = end, min(smallest, end-first), max(largest, end-first)
+		}
+		if next != c.batch || largest-smallest > 1 {
+			t.Errorf("batch %d on %d ranks: ends at %d, shares of %d to %d", c.batch, c.size, next, smallest, largest)
+		}
+	}
+}
+
+func TestPack(t *testing.T) {
+	b := Pack([]pretrain.Sample{
+		{InputIDs: []int32{101, 5, 102}, SegmentIDs: []int32{0, 0, 1}, MaskedPositions: []int32{1}, MaskedIDs: []int32{7}, NextSentence: 1},
+		{InputIDs: []int32{101, 8, 9, 102}, SegmentIDs: []int32{0, 0, 1, 1}, MaskedPositions: []int32{1, 2}, MaskedIDs: []int32{3, 4}},
+	}, 6)
+	for _, c := range []struct {
+		what      string
+		got, want []int32
+	}{
+		{"ids", b.IDs, []int32{101, 5, 102, 101, 8, 9, 102}}, {"positions", b.Positions, []int32{0, 1, 2, 0, 1, 2, 3}},
+		{"segments", b.Segments, []int32{0, 0, 1, 0, 0, 1, 1}}, {"cumulative lengths", b.CuSeqlens, []int32{0, 3, 7}}, {"samples", b.Samples, []int32{6, 7}},
+		{"masked rows", b.MaskedRows, []int32{1, 4, 5}}, {"masked ids", b.MaskedIDs, []int32{7, 3, 4}}, {"labels", b.NextSentence, []int32{1, 0}},
+	} {
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("%s: %v, expected %v", c.what, c.got, c.want)
+		}
+	}
+}
+
+// doubler is a communicator of two ranks that have the same values: a sum doubles them. It keeps what it was asked for.
+type doubler struct {
+	comm.Comm
+	lengths []int
+}
+
+func (d *doubler) AllreduceStart(bucket []float32) (comm.Handle, error) {
+	d.lengths = append(d.lengths, len(bucket))
+	for i := range bucket {
+		bucket[i] *= 2
+	}
+	return d.Comm.AllreduceStart(bucket)
+}
+
+func TestEveryGradientIsReducedOnce(t *testing.T) {
+	for _, cuts := range [][]int{
+		{0, 10},
+		{0, 7, 10},
+		{0, bucketLen/2 + 3, 3*bucketLen + 16, 3*bucketLen + 17},
+		{0, 2 * bucketLen},
+		{0, bucketLen},
+		{0, 1, 2, 3, bucketLen + 1},
+	} {
+		n := cuts[len(cuts)-1]
+		d := &doubler{Comm: comm.Single("host")}
+		r := &reducer{comm: d, gradients: slices.Repeat([]float32{1}, n)}
+		for i := len(cuts) - 2; i >= 0; i-- {
+			r.ready(cuts[i], cuts[i+1])
+		}
+		if err := r.wait(); err != nil {
+			t.Fatal(err)
+		}
+		if i := slices.IndexFunc(r.gradients, func(g float32) bool { return g != 2 }); i >= 0 {
+			t.Errorf("cuts %v: gradient %d is %v, expected 2", cuts, i, r.gradients[i])
+		}
+		if slices.Max(d.lengths) > bucketLen {
+			t.Errorf("cuts %v: buckets of %v", cuts, d.lengths)
+		}
+	}
+}
+
+func TestGapInTheGradientsIsAnError(t *testing.T) {
+	r := &reducer{comm: comm.Single("host"), gradients: make([]float32, 10)}
+	r.ready(5, 10)
+	r.ready(0, 4)
+	if r.wait() == nil {
+		t.Error("gradient 4 was never final, and nobody noticed")
+	}
+}
+
+func TestEntropy(t *testing.T) {
+	for _, c := range []struct {
+		counts []int64
+		want   float64
+	}{{[]int64{1, 1, 1, 1}, math.Log(4)}, {[]int64{5, 0}, 0}, {[]int64{1, 3}, 0.25*math.Log(4) + 0.75*math.Log(4.0/3)}} {
+		if got := entropy(c.counts); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%v: %v, expected %v", c.counts, got, c.want)
+		}
+	}
+}
+
+func TestMetricsOfLostStepsAreDropped(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "metrics.jsonl")
+	text := `{"run":"pretraining"}` + "\n" + `{"step":1}` + "\n" + `{"step":2}` + "\n" + `{"step":3}` + "\n" + `{"step":4,"lo`
+	if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := linesUpTo(name, 2)
+	if want := text[:len(`{"run":"pretraining"}{"step":1}{"step":2}`)+3]; err != nil || string(kept) != want {
+		t.Errorf("%q, %v; expected %q", kept, err, want)
+	}
+	if kept, err := linesUpTo(name+".none", 2); kept != nil || err != nil {
+		t.Errorf("no file: %q %v", kept, err)
+	}
+}
