@@ -85,7 +85,8 @@ func openLibrary(backend string, opt Options) (*Device, int, error) {
 	var missing C.int
 	ops := C.backend_open(name, &missing, &reason)
 	if ops == nil {
-		return nil, 0, fmt.Errorf("open device %q: %s: %s", backend, file, C.GoString(reason))
+		err := fmt.Errorf("open device %q: %s: %s", backend, file, C.GoString(reason))
+		return nil, 0, fault.WithHint(err, "the device \"cpu\" works everywhere")
 	}
 	return &Device{ops: ops, opt: opt}, int(missing), nil
 }

@@ -84,7 +84,7 @@ func sameForAnyThreads(t *testing.T, results func(t *testing.T, m machine) []flo
 }
 
 // tensor puts values on the device.
-func tensor[E Element](t *testing.T, m machine, values []E) Tensor {
+func tensor[E Element](t testing.TB, m machine, values []E) Tensor {
 	t.Helper()
 	var e E
 	dtype := map[string]DType{"float32": Float32, "float64": Float64, "int32": Int32, "int64": Int64, "uint16": BFloat16}[fmt.Sprintf("%T", e)]
