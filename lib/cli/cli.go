@@ -153,12 +153,13 @@ func (e *Env) Fail(err error) int {
 	if err == nil {
 		return 0
 	}
-	told := fault.KindOf(err) == fault.Usage && e.launcherRank() > 0 // by rank 0
-	if told || fault.KindOf(err) == fault.Elsewhere {
+	what := fault.KindOf(err)
+	told := (what == fault.Usage || what == fault.Stopped) && e.launcherRank() > 0 // by rank 0
+	if told || what == fault.Elsewhere {
 		return Status(err)
 	}
 	kind := "error"
-	if fault.KindOf(err) == fault.Stopped {
+	if what == fault.Stopped {
 		kind = "info"
 	}
 	e.message(kind, "%v", err)

@@ -100,6 +100,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if err := o.check(args); err != nil {
 		return err
 	}
+	stop := env.CatchStop() // first of all: a job may be told to stop while MPI starts
 	c := comm.Single(env.Host())
 	if env.Launched() {
 		if c, err = mpi.Start(env.Host()); err != nil {
@@ -116,7 +117,6 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if c.Rank() != 0 {
 		env.Silence()
 	}
-	stop := env.CatchStop()
 	t, err := o.prepare(env, c)
 	if err = comm.Together(c, err); err != nil {
 		return errors.Join(err, c.Close())
