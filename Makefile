@@ -6,6 +6,7 @@
 #   make real       the same on the real English dump of DATA
 #   make test       lint, build, all tests that fit into ten minutes on two cores
 #   make test-slow  what takes longer
+#   make test-slurm a four-node Slurm on this machine: sub/*.sub submitted, signalled at the time limit, requeued (needs root)
 #   make lint       gofmt, go vet, staticcheck, shellcheck, gcc -Wall -Wextra -Werror
 #   make bench      speed of the kernels on this CPU
 #   make install    copy bin/* and build/*.so below PREFIX
@@ -27,7 +28,7 @@ SCRIPTS := $(wildcard test/*.sh sub/*.sh sub/*.sub) .ci/run
 PACKAGES := gcc g++ pkg-config libopenmpi-dev openmpi-bin libhdf5-dev shellcheck python3-h5py
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: all build deps demo real test test-slow lint bench install clean
+.PHONY: all build deps demo real test test-slow test-slurm lint bench install clean
 
 all: build
 
@@ -64,6 +65,10 @@ test: lint build
 
 test-slow: build
 	HPCBERT_SLOW=1 $(GO) test -timeout 60m ./...
+
+test-slurm: PACKAGES += slurmctld slurmd slurm-client munge
+test-slurm: build
+	HPCBERT_SLOW=1 $(GO) test -count=1 -timeout 60m -run Slurm -v ./test
 
 lint: deps
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt: $$out" >&2; exit 1; }

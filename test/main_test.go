@@ -124,6 +124,7 @@ type step struct {
 	NSPLoss      float64 `json:"nsp_loss"`
 	LearningRate float64 `json:"learning_rate"`
 	GradientNorm float64 `json:"gradient_norm"`
+	Seconds      float64 `json:"seconds"`
 }
 
 // steps reads the logged steps of a run.
