@@ -58,7 +58,7 @@ var program = cli.Program{
 	Name:    "segment",
 	Args:    "[FILE...]",
 	Summary: "cut documents into sentences",
-	Help: `Reads documents (JSON lines, plain text with blank lines between documents, or WikiExtractor's <doc> frames; gzip, bzip2 and zstd are unpacked) and writes one sentence a line, a blank line after each document. Sentences are those of NLTK's Punkt tokenizer.`,
+	Help:    `Reads documents (JSON lines, plain text with blank lines between documents, or WikiExtractor's <doc> frames; gzip, bzip2 and zstd are unpacked) and writes one sentence a line, a blank line after each document. Sentences are those of NLTK's Punkt tokenizer.`,
 	Examples: `
   wikiextract enwiki.xml.bz2 | segment | shard --train 256 --test 256 -o shards
   segment --input-format file -o books.txt.zst books/*.txt

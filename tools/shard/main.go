@@ -70,7 +70,7 @@ var program = cli.Program{
 	Name:    "shard",
 	Args:    "[FILE...]",
 	Summary: "spread sentences over training and test shards",
-	Help: `Reads one sentence a line with blank lines between articles, as segment writes, and writes whole articles to FOLDER/training_I.txt and FOLDER/test_I.txt, shards of nearly equal numbers of sentences, placed as in the original BERT data preparation.`,
+	Help:    `Reads one sentence a line with blank lines between articles, as segment writes, and writes whole articles to FOLDER/training_I.txt and FOLDER/test_I.txt, shards of nearly equal numbers of sentences, placed as in the original BERT data preparation.`,
 	Examples: `
   wikiextract enwiki.xml.bz2 | segment | shard --train 256 --test 256 -o shards
   shard --train 4 --test 1 --name wiki -o shards sentences.txt.zst
