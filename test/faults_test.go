@@ -27,6 +27,7 @@ func TestBadInputOfTraining(t *testing.T) {
 			"--config $D/short.json --data $WORK/hdf5", 1, []string{"64", "32 positions", "hint: "}},
 		{"vocabulary larger than the model", `echo '{"hidden_size":32,"num_attention_heads":2,"num_hidden_layers":1,"vocab_size":100}' > $D/few.json`,
 			"--config $D/few.json --data $WORK/hdf5", 1, []string{"vocabulary has 2000", "hint: "}},
+		{"no vocabulary size anywhere", "mkdir $D/h; cp $WORK/hdf5/training_*.hdf5 $D/h", "--config $WORK/small.json --data $D/h", 1, []string{"vocab_size is not known"}},
 		{"missing data folder", "", "--config $WORK/small.json --data $D/none", 1, []string{"none", "hint: "}},
 		{"no shards", "mkdir $D/none", "--config $WORK/small.json --data $D/none", 1, []string{"none", "hint: "}},
 		{"empty shard", "cp -r $WORK/hdf5 $D/h; : > $D/h/training_1.hdf5", "--config $WORK/small.json --data $D/h", 1, []string{"training_1.hdf5"}},
@@ -53,6 +54,15 @@ func TestBadInputOfTraining(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Data without a vocabulary is checked against the model's when a shard is read: training has begun by then.
+func TestIDsBeyondTheModel(t *testing.T) {
+	needData(t)
+	dir := t.TempDir()
+	must(t, "cp $WORK/hdf5/training_*.hdf5 "+dir+`; sed 's/^{/{"vocab_size": 1000, /' $WORK/small.json > `+dir+"/few.json")
+	r := sh(t, trainLine(0, dir+"/out", "--steps 2 --data "+dir+" --config "+dir+"/few.json"))
+	checkFault(t, r, 1, []string{"training_", "row ", "beyond a vocabulary of 1000", "hint: "})
 }
 
 func checkFault(t *testing.T, r result, status int, want []string) {
@@ -104,16 +114,8 @@ func TestFullDiskLeavesNoHalfCheckpoint(t *testing.T) {
 func TestDamagedCheckpointIsSkipped(t *testing.T) {
 	needData(t)
 	out := t.TempDir()
-	must(t, trainLine(0, out, "--steps 4 --save-every 1"))
-	name := filepath.Join(out, "step-00000004", "model.safetensors")
-	data, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data[len(data)/2] ^= 1
-	if err := os.WriteFile(name, data, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	must(t, trainLine(0, out, "--steps 4 --save-every 1 --keep 2"))
+	damage(t, filepath.Join(out, "step-00000004", "model.safetensors"))
 	r := must(t, trainLine(0, out, "--steps 4 --save-every 1"))
 	for _, want := range []string{"warning: ", "step-00000004", "SHA-256", "going on from step 3"} {
 		if !strings.Contains(r.stderr, want) {
@@ -122,10 +124,64 @@ func TestDamagedCheckpointIsSkipped(t *testing.T) {
 	}
 }
 
+// A run whose checkpoints are all damaged must not start anew by itself: that would remove its metrics.
+func TestOnlyDamagedCheckpoints(t *testing.T) {
+	needData(t)
+	out := t.TempDir()
+	must(t, trainLine(0, out, "--steps 2"))
+	damage(t, filepath.Join(out, "step-00000002", "model.safetensors"))
+	r := sh(t, trainLine(0, out, "--steps 2"))
+	checkFault(t, r, 1, []string{"no checkpoint is whole", "hint: "})
+	if n := len(steps(t, out)); n != 2 {
+		t.Errorf("%d steps left in metrics.jsonl", n)
+	}
+}
+
+func damage(t *testing.T, name string) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(name, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestOtherOptionsDoNotGoOn(t *testing.T) {
 	needData(t)
 	out := t.TempDir()
 	must(t, trainLine(0, out, "--steps 2"))
-	r := sh(t, trainLine(0, out, "--steps 4"))
-	checkFault(t, r, 1, []string{"steps was 2, now it is 4", "hint: "})
+	must(t, "sed 's/\"num_attention_heads\": 2/\"num_attention_heads\": 4/' $WORK/small.json > $WORK/heads.json")
+	for options, want := range map[string]string{
+		"--steps 4":                               "steps was 2, now it is 4",
+		"--steps 2 --seed 43":                     "seed was 42, now it is 43",
+		"--steps 2 --global-batch 8":              "global batch was 16, now it is 8",
+		"--steps 2 --dropout 0.2":                 "hidden_dropout_prob was 0.1, now it is 0.2",
+		"--steps 2 --config $WORK/heads.json":     "num_attention_heads was 2, now it is 4",
+		"--steps 2 --order file --micro-batch 16": "file order was false, now it is true",
+	} {
+		checkFault(t, sh(t, trainLine(0, out, options)), 1, []string{want, "hint: "})
+	}
+}
+
+// Ranks that see other options, checkpoints or weights would train nonsense together.
+func TestRanksThatDifferAreRefused(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	out, ahead := t.TempDir(), t.TempDir()
+	must(t, trainLine(0, ahead, "--steps 2 --save-every 1"))
+	must(t, "rm -r "+filepath.Join(ahead, "step-00000002"))
+	for what, rank1 := range map[string]string{
+		"seed":              trainLine(0, out, "--steps 2 --seed 43"),
+		"dropout":           trainLine(0, out, "--steps 2 --dropout 0"),
+		"output not shared": trainLine(0, ahead, "--steps 2"),
+	} {
+		r := sh(t, "mpirun -np 1 "+trainLine(0, out, "--steps 2")+" : -np 1 "+rank1)
+		checkFault(t, r, 1, []string{"rank 1 on ", "than rank 0", "hint: "})
+		if left, _ := filepath.Glob(filepath.Join(out, "*")); len(left) > 0 {
+			t.Errorf("%s: left behind: %v", what, left)
+		}
+	}
 }

@@ -183,6 +183,36 @@ func TestSignalsSaveAndStop(t *testing.T) {
 	}
 }
 
+// Job scripts decide by DONE and STOPPED: what an earlier run left must not speak for this one, and a run that was killed between its last
+// checkpoint and its mark must get the mark when it is run again.
+func TestMarksAreOfTheLatestRun(t *testing.T) {
+	needData(t)
+	out := t.TempDir()
+	for _, name := range []string{"DONE", "STOPPED"} {
+		if err := os.WriteFile(filepath.Join(out, name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("bash", "-c", "exec "+trainLine(0, out, "--steps 100000 --save-every 0"))
+	cmd.Env = environment()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, filepath.Join(out, "metrics.jsonl"))
+	cmd.Process.Kill()
+	cmd.Wait()
+	if left, _ := filepath.Glob(filepath.Join(out, "[DS]*")); len(left) > 0 {
+		t.Errorf("a killed run left %v", left)
+	}
+	must(t, trainLine(0, out, "--steps 2"))
+	done := filepath.Join(out, "DONE")
+	must(t, "rm "+done)
+	must(t, trainLine(0, out, "--steps 2"))
+	if text, err := os.ReadFile(done); string(text) != "step 2\n" {
+		t.Errorf("DONE of a complete run: %q, %v", text, err)
+	}
+}
+
 func TestLossFallsBelowTheConstantPrediction(t *testing.T) {
 	needData(t)
 	out := t.TempDir()

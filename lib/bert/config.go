@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 )
 
@@ -147,6 +148,19 @@ func (c *Config) Check() error {
 		return fmt.Errorf("layer_norm_eps: %v is not above 0", c.LayerNormEps)
 	}
 	return nil
+}
+
+// Change tells the first key that has another value in now: "hidden_size was 768, now it is 512"; "" when none has. Keys that this package
+// does not know are not compared.
+func (c *Config) Change(now *Config) string {
+	fields := now.fields()
+	for i, f := range c.fields() {
+		a, b := reflect.ValueOf(f.value).Elem(), reflect.ValueOf(fields[i].value).Elem()
+		if !a.Equal(b) {
+			return fmt.Sprintf("%s was %v, now it is %v", f.key, a, b)
+		}
+	}
+	return ""
 }
 
 // JSON returns the shape as Hugging Face's config.json, unknown keys as they were read; vocab_size is left out while it is unknown.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -104,7 +105,7 @@ func TestCheckpointCountsOnlyWhenWhole(t *testing.T) {
 		if step == 40 {
 			break // killed before Commit
 		}
-		if _, err := d.Commit(); err != nil {
+		if err := d.Commit(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -115,11 +116,35 @@ func TestCheckpointCountsOnlyWhenWhole(t *testing.T) {
 	if dir, damaged, _ := Latest(out); filepath.Base(dir) != "step-00000020" || len(damaged) != 1 || !strings.Contains(damaged[0].Error(), "SHA-256") {
 		t.Errorf("after a flipped bit: latest %q, damaged %v", dir, damaged)
 	}
-	if err := Prune(out, 1); err != nil {
+	if _, err := Begin(out, 20); err != nil {
 		t.Fatal(err)
 	}
-	if steps, _ := Steps(out); len(steps) != 1 || steps[0] != 30 {
-		t.Errorf("kept %v", steps)
+	if left, _ := filepath.Glob(filepath.Join(out, ".*")); len(left) != 1 || filepath.Base(left[0]) != ".step-00000020.tmp" {
+		t.Errorf("drafts: %v", left)
+	}
+}
+
+func TestPruneKeepsTheNewest(t *testing.T) {
+	for _, c := range []struct {
+		newest, keep int
+		want         []int
+	}{{30, 1, []int{30}}, {30, 2, []int{20, 30}}, {30, 5, []int{10, 20, 30}}, {20, 1, []int{20, 30}}, {20, 2, []int{10, 20, 30}}} {
+		out := t.TempDir()
+		for _, step := range []int{10, 20, 30} {
+			d, err := Begin(out, step)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := Prune(out, c.newest, c.keep); err != nil {
+			t.Fatal(err)
+		}
+		if steps, err := Steps(out); !slices.Equal(steps, c.want) || err != nil {
+			t.Errorf("newest %d, keep %d: left %v, %v, expected %v", c.newest, c.keep, steps, err, c.want)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"hpcbert/lib/stream"
 )
@@ -27,20 +28,37 @@ type part struct {
 	SHA256 string `json:"sha256"`
 }
 
+func place(out string, step int) string { return filepath.Join(out, fmt.Sprintf("step-%08d", step)) }
+
 // Draft is a checkpoint being written, in a hidden directory beside its place.
 type Draft struct {
 	place string
 	dir   string
 }
 
-// Begin starts the checkpoint of an update in the folder out; leftovers of an attempt that was killed are removed.
+// Begin starts the checkpoint of an update in the folder out. Drafts that killed runs left there are removed.
 func Begin(out string, step int) (*Draft, error) {
-	d := &Draft{place: filepath.Join(out, fmt.Sprintf("step-%08d", step))}
-	d.dir = filepath.Join(out, "."+filepath.Base(d.place)+".tmp")
-	if err := os.RemoveAll(d.dir); err != nil {
+	if err := removeDrafts(out); err != nil {
 		return nil, err
 	}
+	d := &Draft{place: place(out, step)}
+	d.dir = filepath.Join(out, "."+filepath.Base(d.place)+".tmp")
 	return d, os.MkdirAll(d.dir, 0o777)
+}
+
+func removeDrafts(out string) error {
+	entries, err := os.ReadDir(out)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".step-") && strings.HasSuffix(e.Name(), ".tmp") {
+			if err := os.RemoveAll(filepath.Join(out, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Path returns where to write the file name of the checkpoint.
@@ -50,25 +68,26 @@ func (d *Draft) Path(name string) string { return filepath.Join(d.dir, name) }
 func (d *Draft) Discard() error { return os.RemoveAll(d.dir) }
 
 // Commit gives the checkpoint its name and writes DONE. A checkpoint of the same step is replaced.
-func (d *Draft) Commit() (string, error) {
+func (d *Draft) Commit() error {
 	parts, err := listParts(d.dir)
 	if err != nil {
-		return "", err
+		return err
 	}
 	text, err := json.MarshalIndent(parts, "", " ")
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := os.RemoveAll(d.place); err != nil {
-		return "", err
+		return err
 	}
 	if err := os.Rename(d.dir, d.place); err != nil {
-		return "", err
+		return err
 	}
+	d.dir = d.place
 	if err := stream.SyncDir(filepath.Dir(d.place)); err != nil {
-		return "", err
+		return err
 	}
-	return d.place, stream.WriteFile(filepath.Join(d.place, doneName), append(text, '\n'))
+	return stream.WriteFile(filepath.Join(d.place, doneName), append(text, '\n'))
 }
 
 func listParts(dir string) (map[string]part, error) {
@@ -153,7 +172,7 @@ func Latest(out string) (dir string, damaged []error, err error) {
 		return "", nil, err
 	}
 	for _, step := range slices.Backward(steps) {
-		dir := filepath.Join(out, fmt.Sprintf("step-%08d", step))
+		dir := place(out, step)
 		if err := Verify(dir); err != nil {
 			damaged = append(damaged, err)
 			continue
@@ -163,14 +182,16 @@ func Latest(out string) (dir string, damaged []error, err error) {
 	return "", damaged, nil
 }
 
-// Prune removes all finished checkpoints of out but the newest keep.
-func Prune(out string, keep int) error {
+// Prune removes the finished checkpoints of updates up to newest, but for the last keep of them. Later ones stay: they are damaged, or training
+// would have gone on from them, and must not count as kept.
+func Prune(out string, newest, keep int) error {
 	steps, err := Steps(out)
 	if err != nil {
 		return err
 	}
+	steps = slices.DeleteFunc(steps, func(step int) bool { return step > newest })
 	for _, step := range steps[:max(0, len(steps)-keep)] {
-		if err := os.RemoveAll(filepath.Join(out, fmt.Sprintf("step-%08d", step))); err != nil {
+		if err := os.RemoveAll(place(out, step)); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"hpcbert/kernels"
+	"hpcbert/lib/fault"
 )
 
 // ErrNotFinite is the error of a step whose gradients hold an infinity or NaN; nothing was updated.
@@ -116,7 +117,7 @@ func (l *LAMB) Step(weights, gradients kernels.Tensor, update int, rate, scale f
 		return 0, fmt.Errorf("update %d: %w", update, err)
 	}
 	if math.IsNaN(norm) || math.IsInf(norm, 0) {
-		return norm, fmt.Errorf("update %d: %w", update, ErrNotFinite)
+		return norm, fault.WithHint(fmt.Errorf("update %d: %w", update, ErrNotFinite), "training has diverged: a lower learning rate or a longer warm-up may hold it")
 	}
 	o := l.options
 	if o.MaxGradNorm > 0 && norm > o.MaxGradNorm {

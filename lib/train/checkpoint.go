@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"hpcbert/kernels"
+	"hpcbert/lib/bert"
 	"hpcbert/lib/ckpt"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/stream"
@@ -68,11 +70,11 @@ func (t *Trainer) save() error {
 	if err := t.writeParts(draft); err != nil {
 		return errors.Join(fmt.Errorf("save step %d: %w", t.step, err), draft.Discard())
 	}
-	if _, err := draft.Commit(); err != nil {
-		return fmt.Errorf("save step %d: %w", t.step, err)
+	if err := draft.Commit(); err != nil {
+		return errors.Join(fmt.Errorf("save step %d: %w", t.step, err), draft.Discard())
 	}
 	if t.opt.Keep > 0 {
-		return ckpt.Prune(t.opt.Out, t.opt.Keep)
+		return ckpt.Prune(t.opt.Out, t.step, t.opt.Keep)
 	}
 	return nil
 }
@@ -130,8 +132,13 @@ func (t *Trainer) resume(dir string) error {
 	if err := json.Unmarshal(text, &was); err != nil {
 		return fmt.Errorf("read %s: %w", filepath.Join(dir, stateFile), err)
 	}
-	if err := t.sameRun(was, dir); err != nil {
+	shape, err := bert.ReadConfig(filepath.Join(dir, configFile))
+	if err != nil {
 		return err
+	}
+	if change := cmp.Or(t.change(was), shape.Change(t.model.Config)); change != "" {
+		return fault.WithHint(fmt.Errorf("resume from %s: its %s", dir, change),
+			"give the options of the first run, or another output folder (with --init %s to start from its weights)", dir)
 	}
 	missing, err := t.loadWeights(dir)
 	if err != nil {
@@ -144,10 +151,9 @@ func (t *Trainer) resume(dir string) error {
 	return t.loadMoments(dir)
 }
 
-// sameRun refuses to go on with options that would make another run of it.
-func (t *Trainer) sameRun(was state, dir string) error {
+// change tells in what today's options would make another run of it: "seed was 1, now it is 2"; "" when in nothing.
+func (t *Trainer) change(was state) string {
 	now := t.state()
-	now.Step, now.Samples, now.Epoch = was.Step, was.Samples, was.Epoch
 	for _, c := range []struct {
 		what     string
 		was, now any
@@ -158,11 +164,10 @@ func (t *Trainer) sameRun(was state, dir string) error {
 		{"sequence length", was.Seq, now.Seq}, {"vocabulary", was.Vocabulary, now.Vocabulary},
 	} {
 		if c.was != c.now {
-			return fault.WithHint(fmt.Errorf("resume from %s: its %s was %v, now it is %v", dir, c.what, c.was, c.now),
-				"give the options of the first run, or another output folder (with --init %s to start from its weights)", dir)
+			return fmt.Sprintf("%s was %v, now it is %v", c.what, c.was, c.now)
 		}
 	}
-	return nil
+	return ""
 }
 
 // initFrom starts a new run from a checkpoint folder: its weights, and its moments where it has them; the update count is 0.

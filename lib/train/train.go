@@ -90,10 +90,15 @@ func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, 
 		return nil, fault.WithHint(fmt.Errorf("%s: the data's vocabulary has %d tokens, the model's %d", set.VocabPath, set.VocabSize, cfg.VocabSize),
 			"leave vocab_size out of the model config: it is taken from the data")
 	}
+	if set.VocabSize == 0 { // the loader checks the ids against the model's vocabulary then
+		known := *set
+		known.VocabSize = cfg.VocabSize
+		t.set = &known
+	}
 	t.dropout = cfg.HiddenDropoutProb > 0 || cfg.AttentionProbsDropoutProb > 0
-	t.order = pretrain.NewShuffledOrder(set, opt.Seed)
+	t.order = pretrain.NewShuffledOrder(t.set, opt.Seed)
 	if opt.FileOrder {
-		t.order = pretrain.NewFileOrder(set)
+		t.order = pretrain.NewFileOrder(t.set)
 	}
 	t.schedule = optim.Polynomial{Base: opt.LearningRate, Warmup: opt.Warmup, Steps: opt.Steps, Degree: 0.5}
 	t.unigram = newUnigram(cfg.VocabSize)
@@ -112,11 +117,7 @@ func (t *Trainer) allocate(cfg *bert.Config, dev *kernels.Device) (err error) {
 	if t.model, err = bert.New(dev, t.stream, cfg, limits, bert.PreTraining); err != nil {
 		return err
 	}
-	tensors := optim.Tensors{Offsets: t.model.Offsets()}
-	for _, p := range t.model.Params {
-		tensors.Decay = append(tensors.Decay, p.Decay)
-	}
-	t.lamb, err = optim.NewLAMB(dev, t.stream, tensors, optim.Defaults())
+	t.lamb, err = optim.NewLAMB(dev, t.stream, optim.Tensors{Offsets: t.model.Offsets(), Decay: t.model.Decays()}, optim.Defaults())
 	return err
 }
 
@@ -132,6 +133,8 @@ func (t *Trainer) start() error {
 	switch {
 	case dir != "":
 		err = t.resume(dir)
+	case len(damaged) > 0:
+		err = fault.WithHint(fmt.Errorf("%s: no checkpoint is whole", t.opt.Out), "remove the damaged folders to start anew, or give another output folder")
 	default:
 		t.model.Init(t.opt.Seed)
 		if t.opt.Init != "" {
@@ -162,9 +165,12 @@ func (t *Trainer) Close() {
 func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 	s := Summary{FirstStep: t.step + 1, LastStep: t.step}
 	if t.step >= t.opt.Steps {
-		return s, nil
+		return s, t.mark(s) // a run that was killed behind its last checkpoint has no mark yet
 	}
 	if err := t.measurePeak(); err != nil {
+		return s, err
+	}
+	if err := t.unmark(doneMark, stoppedMark); err != nil {
 		return s, err
 	}
 	if err := t.openMetrics(); err != nil {
@@ -172,8 +178,12 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 	}
 	defer t.metrics.close()
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	batches := t.prefetch(ctx)
+	defer func() {
+		cancel()
+		for range batches { // until the reader has ended
+		}
+	}()
 	window := &window{}
 	for t.step < t.opt.Steps && !s.Stopped {
 		if err := t.one(batches, window, &s); err != nil {
@@ -211,19 +221,35 @@ func (t *Trainer) measurePeak() error {
 	return err
 }
 
-// mark leaves the file that says how the run ended: job scripts decide by it.
+// The files that say how a run ended: job scripts decide by them.
+const (
+	doneMark    = "DONE"
+	stoppedMark = "STOPPED"
+)
+
+// mark leaves the file that says how the run ended.
 func (t *Trainer) mark(s Summary) error {
-	if t.comm.Rank() != 0 {
-		return nil
-	}
-	name, other := "DONE", "STOPPED"
+	name, other := doneMark, stoppedMark
 	if s.Stopped {
 		name, other = other, name
 	}
-	if err := os.Remove(filepath.Join(t.opt.Out, other)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := t.unmark(other); err != nil || t.comm.Rank() != 0 {
 		return err
 	}
 	return stream.WriteFile(filepath.Join(t.opt.Out, name), fmt.Appendf(nil, "step %d\n", s.LastStep))
+}
+
+// unmark removes what an earlier run left: it would speak for this one if this one is killed.
+func (t *Trainer) unmark(names ...string) error {
+	if t.comm.Rank() != 0 {
+		return nil
+	}
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(t.opt.Out, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // one makes one update and tells of it.

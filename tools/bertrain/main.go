@@ -118,7 +118,10 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 		env.Silence()
 	}
 	t, err := o.prepare(env, c)
-	if err = comm.Together(c, err); err != nil {
+	if err = comm.Together(c, err); err == nil {
+		err = t.SameOnAllRanks()
+	}
+	if err != nil {
 		return errors.Join(err, c.Close())
 	}
 	defer t.Close()
@@ -168,11 +171,7 @@ func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
 
 // train runs the loop and tells how it goes.
 func (o *options) train(ctx context.Context, env *cli.Env, t *train.Trainer, c comm.Comm, stop *cli.Stop) (stopped bool, err error) {
-	if t.Step() >= o.Steps {
-		env.Infof("%s: already complete at step %d, nothing to do", o.Output, t.Step())
-		return false, nil
-	}
-	if t.Step() > 0 {
+	if t.Step() > 0 && t.Step() < o.Steps {
 		env.Infof("going on from step %d", t.Step())
 	}
 	p := env.Progress("training", "steps", int64(o.Steps))
@@ -184,6 +183,10 @@ func (o *options) train(ctx context.Context, env *cli.Env, t *train.Trainer, c c
 	p.Finish()
 	if err != nil {
 		return false, abort(env, c, err)
+	}
+	if s.LastStep < s.FirstStep {
+		env.Infof("%s: already complete at step %d, nothing to do", o.Output, t.Step())
+		return false, nil
 	}
 	env.Infof("loss of step %d %.4f, mean of the last ten %.4f, best constant prediction (unigram) %.4f", s.FirstStep, s.FirstLoss, s.LastLoss, s.ConstantLoss)
 	env.Summaryf("%d steps to step %d, %d sequences, %d tokens", s.LastStep-s.FirstStep+1, s.LastStep, s.Sequences, s.Tokens)
