@@ -46,8 +46,6 @@ const (
 
 var formNames = []string{"auto", "json", "text", "doc", "line", "file"}
 
-func (f Form) String() string { return formNames[f] }
-
 // ParseForm returns the form called name: auto, json, text, doc, line or file.
 func ParseForm(name string) (Form, error) {
 	for i, n := range formNames {
@@ -100,9 +98,6 @@ func (r *DocumentReader) Next() (Document, error) {
 
 // Line returns the number of the last line read, from 1: where the last document ends.
 func (r *DocumentReader) Line() int { return r.lines.n }
-
-// Form returns the form in use, Auto before the first document.
-func (r *DocumentReader) Form() Form { return r.form }
 
 func detect(l *lineReader) (Form, error) {
 	line, err := l.nextFull()

@@ -53,9 +53,6 @@ func (r *SentenceReader) NextExtent() (Extent, error) {
 	return e, nil
 }
 
-// Line returns the number of the last line read, from 1.
-func (r *SentenceReader) Line() int { return r.lines.n }
-
 // SentenceWriter writes a sentence stream.
 type SentenceWriter struct {
 	w   io.Writer

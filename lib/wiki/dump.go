@@ -88,12 +88,6 @@ func decodeUnicode(in *bufio.Reader, head []byte) (io.Reader, []byte) {
 	return unicode.UTF16(order, bom).NewDecoder().Reader(in), nil
 }
 
-// Site returns what the page's dump says about its wiki.
-func (p *Page) Site() *Site { return p.site }
-
-// Pages returns how many pages were read.
-func (d *Dump) Pages() int { return d.pages }
-
 // Next returns the next page, io.EOF after the last one. The page holds its own memory.
 func (d *Dump) Next() (*Page, error) {
 	for {
