@@ -44,7 +44,8 @@ type Common struct {
 
 func (c *Common) common() *Common { return c }
 
-type options interface{ common() *Common }
+// Options is a struct of options that embeds Common.
+type Options interface{ common() *Common }
 
 // Env is a program's world: its streams, messages and signals.
 type Env struct {
@@ -66,14 +67,17 @@ type Env struct {
 	report  []func()       // what SIGUSR1 asks for
 }
 
+// Work is what a program does with its arguments, its options parsed.
+type Work func(ctx context.Context, env *Env, args []string) error
+
 // Main runs a program and exits with its status.
-func Main(p Program, o options, run func(context.Context, *Env, []string) error) {
+func Main(p Program, o Options, work Work) {
 	env := &Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, signals: make(chan os.Signal, 8)}
-	os.Exit(Run(p, o, run, os.Args[1:], env))
+	os.Exit(Run(p, o, work, os.Args[1:], env))
 }
 
 // Run is Main without the process: tests call it with streams of their own. It returns the exit status.
-func Run(p Program, o options, run func(context.Context, *Env, []string) error, args []string, env *Env) int {
+func Run(p Program, o Options, work Work, args []string, env *Env) int {
 	env.Name, env.start = p.Name, time.Now()
 	if env.Getenv == nil {
 		env.Getenv = func(string) string { return "" }
@@ -112,7 +116,7 @@ func Run(p Program, o options, run func(context.Context, *Env, []string) error, 
 		signal.Notify(env.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
 		go env.watchSignals(cancel)
 	}
-	err = run(ctx, env, rest)
+	err = work(ctx, env, rest)
 	var caught caughtSignal
 	if errors.As(context.Cause(ctx), &caught) && err != nil {
 		env.message("error", "stopped by %v", os.Signal(caught.Signal))

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
-	"hpcbert/lib/cli"
+	"hpcbert/lib/cli/clitest"
 	"hpcbert/lib/pretrain"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,10 +47,8 @@ func world(t *testing.T) string {
 
 // mkpretrain runs the program.
 func mkpretrain(args ...string) (status int, stdout, stderr string) {
-	var out, talk bytes.Buffer
 	o := newOptions()
-	status = cli.Run(program, o, o.run, args, &cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &talk})
-	return status, out.String(), talk.String()
+	return clitest.Run(program, o, o.run, "", args...)
 }
 
 func TestRun(t *testing.T) {

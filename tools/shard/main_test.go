@@ -1,27 +1,21 @@
 package main
 
 import (
-	"bytes"
-	"compress/gzip"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
-	"hpcbert/lib/cli"
+	"hpcbert/lib/cli/clitest"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// run runs shard and returns its exit status, standard output and standard error.
 func run(stdin string, args ...string) (status int, stdout, stderr string) {
-	var out, talk bytes.Buffer
 	var o options
-	status = cli.Run(program, &o, o.run, args, &cli.Env{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &talk})
-	return status, out.String(), talk.String()
+	return clitest.Run(program, &o, o.run, stdin, args...)
 }
 
 func mustRun(t *testing.T, stdin string, args ...string) {
@@ -29,41 +23,6 @@ func mustRun(t *testing.T, stdin string, args ...string) {
 	if status, _, stderr := run(stdin, args...); status != 0 {
 		t.Fatalf("shard %q: exit %d\n%s", args, status, stderr)
 	}
-}
-
-// readFolder returns all files of a folder by name.
-func readFolder(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]string{}
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[e.Name()] = string(b)
-	}
-	return files
-}
-
-func writeFile(t *testing.T, name, text string) string {
-	t.Helper()
-	name = filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	return name
-}
-
-func pack(text string) string {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	io.WriteString(z, text)
-	z.Close()
-	return b.String()
 }
 
 // referenceCorpus has 40 articles, article k of 1+((7k²+3k) mod 23) sentences.
@@ -107,12 +66,12 @@ func TestShardsOfTheReference(t *testing.T) {
 		inputs      []string
 	}{
 		{"standard input", text, nil},
-		{"packed standard input", pack(text), []string{"-"}},
-		{"plain file", "", []string{writeFile(t, "in", text)}},
-		{"packed file", "", []string{writeFile(t, "in", pack(text))}},
-		{"several files of all kinds", text[half:], []string{writeFile(t, "a", "\n\n"+text[:half]), "-"}},
-		{"several files, the second packed", "", []string{writeFile(t, "a", text[:half]), writeFile(t, "b", pack(text[half:]))}},
-		{"byte order marks", "", []string{writeFile(t, "a", "\ufeff"+text[:half]), writeFile(t, "b", "\ufeff"+text[half:])}},
+		{"packed standard input", clitest.Gzip(text), []string{"-"}},
+		{"plain file", "", []string{clitest.WriteFile(t, "in", text)}},
+		{"packed file", "", []string{clitest.WriteFile(t, "in", clitest.Gzip(text))}},
+		{"several files of all kinds", text[half:], []string{clitest.WriteFile(t, "a", "\n\n"+text[:half]), "-"}},
+		{"several files, the second packed", "", []string{clitest.WriteFile(t, "a", text[:half]), clitest.WriteFile(t, "b", clitest.Gzip(text[half:]))}},
+		{"byte order marks", "", []string{clitest.WriteFile(t, "a", "\ufeff"+text[:half]), clitest.WriteFile(t, "b", "\ufeff"+text[half:])}},
 		{"carriage returns", strings.ReplaceAll(text, "\n", "\r\n"), nil},
 		{"no last newlines", strings.TrimRight(text, "\n"), nil},
 		{"more blank lines", strings.ReplaceAll(text, "\n\n", "\n\n \n\n"), nil},
@@ -122,7 +81,7 @@ func TestShardsOfTheReference(t *testing.T) {
 			t.Run(c.name+threads, func(t *testing.T) {
 				dir := filepath.Join(t.TempDir(), "a", "shards")
 				mustRun(t, c.stdin, append([]string{threads, "--train", "4", "--test=2", "--name", "wiki", "-o", dir}, c.inputs...)...)
-				got := readFolder(t, dir)
+				got := clitest.ReadFolder(t, dir)
 				if !strings.Contains(got["wiki_shards.json"], `"sentences": 432`) {
 					t.Errorf("shards.json: %s", got["wiki_shards.json"])
 				}
@@ -146,9 +105,9 @@ func TestDryRun(t *testing.T) {
 func TestReplacing(t *testing.T) {
 	text, dir := referenceCorpus(), t.TempDir()
 	mustRun(t, text, "--train", "4", "--test", "2", "-o", dir)
-	first := readFolder(t, dir)
+	first := clitest.ReadFolder(t, dir)
 	mustRun(t, text, "--train", "4", "--test", "2", "-o", dir)
-	if diff := cmp.Diff(first, readFolder(t, dir)); diff != "" {
+	if diff := cmp.Diff(first, clitest.ReadFolder(t, dir)); diff != "" {
 		t.Errorf("the same run again gives other bytes (-first +again):\n%s", diff)
 	}
 	for _, other := range [][]string{{"--train", "3", "--test", "2"}, {"--train", "4", "--test", "2", "--fraction", "0.2"}} {
@@ -157,12 +116,12 @@ func TestReplacing(t *testing.T) {
 			t.Errorf("%q: exit %d: %s", other, status, stderr)
 		}
 	}
-	if diff := cmp.Diff(first, readFolder(t, dir)); diff != "" {
+	if diff := cmp.Diff(first, clitest.ReadFolder(t, dir)); diff != "" {
 		t.Errorf("a refused run changed the folder (-before +after):\n%s", diff)
 	}
 	mustRun(t, text, "--train", "3", "--test", "1", "--name", "other", "-o", dir)
 	mustRun(t, text, "--train", "2", "--test", "1", "--force", "-o", dir)
-	if got := len(readFolder(t, dir)); got != 5+4 {
+	if got := len(clitest.ReadFolder(t, dir)); got != 5+4 {
 		t.Errorf("%d files, want the 5 of one set and the 4 of the other", got)
 	}
 	os.Remove(filepath.Join(dir, "shards.json"))
@@ -172,7 +131,7 @@ func TestReplacing(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
-	packed := pack(strings.Repeat(referenceCorpus(), 20))
+	packed := clitest.Gzip(strings.Repeat(referenceCorpus(), 20))
 	cases := []struct {
 		name, stdin string
 		args        []string
@@ -214,7 +173,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestOutputFolderIsAFile(t *testing.T) {
-	name := writeFile(t, "file", "kept")
+	name := clitest.WriteFile(t, "file", "kept")
 	if status, _, stderr := run(referenceCorpus(), "--train=1", "-o", name); status != 1 || !strings.Contains(stderr, "not a directory") {
 		t.Errorf("exit %d: %s", status, stderr)
 	}
@@ -247,7 +206,7 @@ func TestFullDisk(t *testing.T) {
 		name, stdin string
 		inputs      []string
 	}{
-		{"while writing shards", "", []string{writeFile(t, "in", strings.Repeat(text, 4))}},
+		{"while writing shards", "", []string{clitest.WriteFile(t, "in", strings.Repeat(text, 4))}},
 		{"while copying the input", strings.Repeat(text, 8), nil},
 	}
 	for _, c := range cases {
@@ -255,7 +214,7 @@ func TestFullDisk(t *testing.T) {
 		if status != 1 || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "hint: free some space") {
 			t.Errorf("%s: exit %d: %s", c.name, status, stderr)
 		}
-		if left := readFolder(t, dir); len(left) > 0 {
+		if left := clitest.ReadFolder(t, dir); len(left) > 0 {
 			t.Errorf("%s: left %d files behind", c.name, len(left))
 		}
 	}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -12,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"hpcbert/lib/cli"
+	"hpcbert/lib/cli/clitest"
 	"hpcbert/lib/corpus"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,23 +18,8 @@ import (
 )
 
 func run(stdin string, args ...string) (status int, stdout, stderr string) {
-	var out, talk bytes.Buffer
-	status = runTo(&out, &talk, stdin, args...)
-	return status, out.String(), talk.String()
-}
-
-func runTo(stdout, stderr io.Writer, stdin string, args ...string) int {
 	var o options
-	return cli.Run(program, &o, o.run, args, &cli.Env{Stdin: strings.NewReader(stdin), Stdout: stdout, Stderr: stderr})
-}
-
-func writeFile(t *testing.T, name, text string) string {
-	t.Helper()
-	name = filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	return name
+	return clitest.Run(program, &o, o.run, stdin, args...)
 }
 
 const dump = `<mediawiki><siteinfo><sitename>W</sitename></siteinfo>
@@ -66,14 +49,6 @@ func bzipped(t *testing.T) string {
 	return string(data)
 }
 
-func gzipped(text string) string {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	io.WriteString(z, text)
-	z.Close()
-	return b.String()
-}
-
 func zipped(t *testing.T, text string) string {
 	z, err := zstd.NewWriter(nil)
 	if err != nil {
@@ -85,10 +60,10 @@ func zipped(t *testing.T, text string) string {
 
 func TestInputs(t *testing.T) {
 	for _, c := range []struct{ name, input string }{
-		{"plain", dump}, {"gzip", gzipped(dump)}, {"zstd", zipped(t, dump)}, {"bzip2", bzipped(t)},
+		{"plain", dump}, {"gzip", clitest.Gzip(dump)}, {"zstd", zipped(t, dump)}, {"bzip2", bzipped(t)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for _, args := range [][]string{{}, {"-"}, {writeFile(t, "dump", c.input)}} {
+			for _, args := range [][]string{{}, {"-"}, {clitest.WriteFile(t, "dump", c.input)}} {
 				status, out, talk := run(c.input, args...)
 				if status != 0 || out != first+second {
 					t.Errorf("%q: status %d, output %s, messages %s", args, status, out, talk)
@@ -99,7 +74,7 @@ func TestInputs(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	name := writeFile(t, "dump.xml", dump)
+	name := clitest.WriteFile(t, "dump.xml", dump)
 	for _, c := range []struct {
 		name string
 		args []string
@@ -165,7 +140,7 @@ func TestOutputIsADocumentStream(t *testing.T) {
 // A fault ends with one error line, the status, and no output file.
 func TestFaults(t *testing.T) {
 	dir := t.TempDir()
-	good := writeFile(t, "good.xml", dump)
+	good := clitest.WriteFile(t, "good.xml", dump)
 	bz2 := bzipped(t)
 	for _, c := range []struct {
 		name, stdin string
@@ -177,13 +152,13 @@ func TestFaults(t *testing.T) {
 		{"missing second file", "", []string{good, "none.xml"}, 1, "open none.xml: no such file or directory"},
 		{"folder", "", []string{dir}, 1, "is a directory"},
 		{"empty", "", nil, 1, "read standard input: empty, not a MediaWiki XML dump"},
-		{"empty file", "", []string{writeFile(t, "empty", "")}, 1, "empty, not a MediaWiki XML dump"},
+		{"empty file", "", []string{clitest.WriteFile(t, "empty", "")}, 1, "empty, not a MediaWiki XML dump"},
 		{"text", "hello", nil, 1, "read standard input: not a MediaWiki XML dump: it is not XML"},
 		{"JSON lines", first, nil, 1, "not a MediaWiki XML dump: it is not XML"},
 		{"HTML", "<!DOCTYPE html><html></html>", nil, 1, "it begins with <html>"},
-		{"SQL dump", gzipped("-- MySQL dump"), nil, 1, "it is not XML"},
+		{"SQL dump", clitest.Gzip("-- MySQL dump"), nil, 1, "it is not XML"},
 		{"cut off bzip2", bz2[:len(bz2)/2], nil, 1, "unexpected EOF"},
-		{"cut off gzip", gzipped(dump)[:60], nil, 1, "unexpected EOF"},
+		{"cut off gzip", clitest.Gzip(dump)[:60], nil, 1, "unexpected EOF"},
 		{"cut off XML", dump[:len(dump)-30], nil, 1, `page 3 (behind "Template:X"): the XML ends inside <`},
 		{"no end", strings.TrimSuffix(dump, "</mediawiki>\n"), nil, 1, `behind page 3, "A & B": the XML ends inside <mediawiki>`},
 		{"malformed XML", strings.Replace(dump, "</title>", "</titel>", 1), nil, 1, "byte 77: malformed XML: </titel> where </title> is due"},
@@ -225,9 +200,9 @@ type fullWriter struct{}
 func (fullWriter) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
 
 func TestFullStandardOutput(t *testing.T) {
-	var talk bytes.Buffer
-	if status := runTo(fullWriter{}, &talk, dump); status != 1 || !strings.Contains(talk.String(), "write standard output: no space left on device") {
-		t.Errorf("status %d, messages %s", status, talk.String())
+	var o options
+	if status, talk := clitest.RunTo(fullWriter{}, program, &o, o.run, dump); status != 1 || !strings.Contains(talk, "write standard output: no space left on device") {
+		t.Errorf("status %d, messages %s", status, talk)
 	}
 }
 

@@ -1,0 +1,65 @@
+// Package clitest runs programs inside their tests.
+package clitest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hpcbert/lib/cli"
+)
+
+// Run runs a program and returns its exit status, standard output and standard error.
+func Run(p cli.Program, o cli.Options, work cli.Work, stdin string, args ...string) (status int, stdout, stderr string) {
+	var out bytes.Buffer
+	status, stderr = RunTo(&out, p, o, work, stdin, args...)
+	return status, out.String(), stderr
+}
+
+// RunTo is Run with a standard output of the caller's, such as a full device.
+func RunTo(stdout io.Writer, p cli.Program, o cli.Options, work cli.Work, stdin string, args ...string) (status int, stderr string) {
+	var talk bytes.Buffer
+	status = cli.Run(p, o, work, args, &cli.Env{Stdin: strings.NewReader(stdin), Stdout: stdout, Stderr: &talk})
+	return status, talk.String()
+}
+
+// WriteFile writes text to a file of that name in a folder of its own and returns its path.
+func WriteFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// ReadFolder returns the contents of a folder's files by name.
+func ReadFolder(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[e.Name()] = string(data)
+	}
+	return files
+}
+
+// Gzip returns text compressed.
+func Gzip(text string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	io.WriteString(z, text)
+	z.Close()
+	return b.String()
+}
