@@ -114,7 +114,7 @@ func Run(p Program, o Options, work Work, args []string, env *Env) int {
 	defer cancel(nil)
 	if env.signals != nil {
 		signal.Notify(env.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
-		go env.watchSignals(cancel)
+		go env.watchSignals(cancel) // as long as the process: signals must not kill it while it tells how it ended
 	}
 	err = work(ctx, env, rest)
 	var caught caughtSignal

@@ -145,6 +145,25 @@ func TestSignalEndsTheContext(t *testing.T) {
 	}
 }
 
+func TestProgressLines(t *testing.T) {
+	_, _, stderr := try(&sample{}, func(env *Env, _ []string) error {
+		first := env.Progress("counting", "lines", 0)
+		first.Add(7)
+		first.Report()
+		first.Finish()
+		second := env.Progress("training", "steps", 10)
+		second.Start(4)
+		second.Set(4, "loss 7.1")
+		for _, report := range env.report { // as SIGUSR1 does
+			report()
+		}
+		return nil
+	})
+	if want := "sample: info: counting: 7 lines\nsample: info: training: 4 of 10 steps, loss 7.1\n"; stderr != want {
+		t.Errorf("%q, expected %q", stderr, want)
+	}
+}
+
 func TestSizesAndTimes(t *testing.T) {
 	for got, want := range map[string]string{
 		Bytes(17): "17 B", Bytes(1536): "1.5 KiB", Bytes(3 << 30): "3.0 GiB",

@@ -25,6 +25,7 @@ type Progress struct {
 	first int64 // done before this run
 	note  string
 	next  time.Time
+	ended bool
 	bar   *progressbar.ProgressBar // nil when standard error is no terminal
 }
 
@@ -66,11 +67,13 @@ func (p *Progress) set(done int64, note string) {
 	}
 }
 
-// Report prints a line now.
+// Report prints a line now, unless what it tells of has ended.
 func (p *Progress) Report() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.env.Infof("%s", p.line())
+	if !p.ended {
+		p.env.Infof("%s", p.line())
+	}
 }
 
 func (p *Progress) line() string {
@@ -88,8 +91,11 @@ func (p *Progress) line() string {
 	return s
 }
 
-// Finish removes the bar.
+// Finish ends the display and removes the bar.
 func (p *Progress) Finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
 	if p.bar != nil {
 		p.bar.Finish()
 	}
