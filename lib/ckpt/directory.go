@@ -1,12 +1,9 @@
 package ckpt
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -104,15 +101,9 @@ func listParts(dir string) (map[string]part, error) {
 	return parts, nil
 }
 
-func hashPart(name string) (part, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return part{}, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	return part{Bytes: n, SHA256: hex.EncodeToString(h.Sum(nil))}, err
+func hashPart(name string) (p part, err error) {
+	p.SHA256, p.Bytes, err = stream.SHA256(name)
+	return p, err
 }
 
 // Verify checks every file of the checkpoint at dir against DONE.

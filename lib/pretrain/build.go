@@ -152,7 +152,7 @@ func (b *Build) begin(fresh bool) (undo func(), err error) {
 		}
 	}
 	if fresh && missing == nil {
-		if sum, err := FileSHA256(vocabulary); err == nil && sum != b.manifest.Vocabulary.SHA256 && !b.Force {
+		if sum, _, err := stream.SHA256(vocabulary); err == nil && sum != b.manifest.Vocabulary.SHA256 && !b.Force {
 			return func() {}, fault.WithHint(fmt.Errorf("%s exists and is another vocabulary", vocabulary), "write to another folder (-o), or use --force to replace it")
 		}
 	}
@@ -197,7 +197,7 @@ func (b *Build) one(ctx context.Context, input string, threads int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	sum, err := FileSHA256(input)
+	sum, _, err := stream.SHA256(input)
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (b *Build) one(ctx context.Context, input string, threads int) error {
 	}
 	b.mu.Unlock()
 	if old != nil && old.InputSHA256 == sum {
-		have, err := FileSHA256(filepath.Join(b.Dir, out))
+		have, _, err := stream.SHA256(filepath.Join(b.Dir, out))
 		if err == nil && have == old.SHA256 {
 			return b.finish(*old, true)
 		}
@@ -249,12 +249,7 @@ func (b *Build) make(ctx context.Context, input, out string, threads int) (Shard
 	if err := WriteInstances(ctx, path, x, threads); err != nil {
 		return e, err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return e, err
-	}
-	e.Bytes = info.Size()
-	e.SHA256, err = FileSHA256(path)
+	e.SHA256, e.Bytes, err = stream.SHA256(path)
 	return e, err
 }
 

@@ -2,12 +2,9 @@ package pretrain
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -118,18 +115,4 @@ func (m *Manifest) Differs(want *Manifest) string {
 		return fmt.Sprintf("made with another vocabulary of %d pieces (SHA-256 %.12s, not %.12s)", m.Vocabulary.Size, m.Vocabulary.SHA256, want.Vocabulary.SHA256)
 	}
 	return ""
-}
-
-// FileSHA256 returns the SHA-256 of a file in hex.
-func FileSHA256(name string) (string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("read %s: %w", name, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

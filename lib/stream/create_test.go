@@ -50,3 +50,33 @@ func TestFullDeviceIsAnError(t *testing.T) {
 		t.Errorf("the device is gone: %v", err)
 	}
 }
+
+func TestOutputsHaveTheModeOfTheUmask(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "out")
+	old := syscall.Umask(0o027)
+	err := WriteFile(name, []byte("text"))
+	syscall.Umask(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestTemporariesOfOthersAreLeftAlone(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "out")
+	first, err := Temporary(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	second, err := Temporary(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if first.Name() == second.Name() {
+		t.Errorf("both are %s", first.Name())
+	}
+}

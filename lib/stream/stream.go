@@ -300,18 +300,21 @@ func (w *Writer) Commit() error {
 
 // Temporary creates the hidden temporary file that Finish later turns into name, for writers that need a real file of their own.
 func Temporary(name string) (*os.File, error) {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
-	if err != nil {
-		return nil, fmt.Errorf("create %s: %w", name, err)
+	for i := 0; ; i++ {
+		temporary := filepath.Join(filepath.Dir(name), fmt.Sprintf(".%s.%d-%d.tmp", filepath.Base(name), os.Getpid(), i))
+		f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if errors.Is(err, os.ErrExist) {
+			continue // of another host's process of that number, or of one that was killed
+		}
+		if err != nil {
+			return nil, fmt.Errorf("create %s: %w", name, err)
+		}
+		return f, nil
 	}
-	return f, nil
 }
 
 // Finish makes the temporary f durable, closes it and gives it its name.
 func Finish(f *os.File, name string) error {
-	if err := f.Chmod(0o666 &^ umask()); err != nil {
-		return err
-	}
 	if err := f.Sync(); err != nil {
 		return err
 	}
