@@ -36,6 +36,8 @@ func TestBadInputOfTraining(t *testing.T) {
 		{"vocabulary of other data", "cp -r $WORK/hdf5 $D/h; (cat data/vocab.txt; echo zzz) > $D/h/vocab.txt", "--config $WORK/small.json --data $D/h", 1, []string{"vocab", "hint: "}},
 		{"other vocabulary given", "(cat data/vocab.txt; echo zzz) > $D/v.txt", good + "--vocab $D/v.txt", 1, []string{"v.txt", "hint: "}},
 		{"start that is no checkpoint", "mkdir $D/i", good + "--init $D/i", 1, []string{"model.safetensors", "hint: "}},
+		{"start that is no BERT", `mkdir $D/i; printf '\74\0\0\0\0\0\0\0{"wte":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}    \0\0\0\0' > $D/i/model.safetensors`,
+			good + "--init $D/i", 1, []string{"model.safetensors", "none of its 1 tensors", "hint: "}},
 		{"unknown flag", "", good + "--stpes 5", 2, []string{"stpes", "hint: "}},
 		{"flag without sense", "", good + "--micro-batch 0", 2, []string{"--micro-batch"}},
 		{"word too many", "", good + "more", 2, []string{"more"}},

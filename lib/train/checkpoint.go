@@ -194,6 +194,9 @@ func (t *Trainer) loadWeights(dir string) (missing []string, err error) {
 	}
 	defer f.Close()
 	loaded, err := t.model.LoadFile(f)
+	if err == nil && len(loaded.Missing) == len(t.model.Params) {
+		err = fault.WithHint(fmt.Errorf("read %s: none of its %d tensors is a parameter of BERT", f.Name, len(loaded.Unknown)), "a checkpoint of BERT is wanted, with Hugging Face's or NVIDIA's names")
+	}
 	if loaded.DroppedRows > 0 {
 		t.opt.Warn("%s: %d rows beyond the vocabulary dropped", f.Name, loaded.DroppedRows)
 	}

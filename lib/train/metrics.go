@@ -126,7 +126,7 @@ func (m *metrics) write(line metricsLine) error {
 		return err
 	}
 	_, err = m.file.Write(append(text, '\n'))
-	return err
+	return stream.DiskFull(err)
 }
 
 func (m *metrics) close() {

@@ -147,7 +147,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	}
 	if o.DryRun {
 		for _, name := range args {
-			fmt.Fprintf(env.Stdout, "%s\t%s/%s\n", name, strings.TrimRight(o.Output, "/"), pretrain.OutputName(name))
+			if _, err := fmt.Fprintf(env.Stdout, "%s\t%s/%s\n", name, strings.TrimRight(o.Output, "/"), pretrain.OutputName(name)); err != nil {
+				return fmt.Errorf("write standard output: %w", err)
+			}
 		}
 		return nil
 	}
