@@ -67,6 +67,12 @@ func TestIDsBeyondTheModel(t *testing.T) {
 	checkFault(t, r, 1, []string{"training_", "row ", "beyond a vocabulary of 1000", "hint: "})
 }
 
+func TestDivergenceEndsTheRun(t *testing.T) {
+	needData(t)
+	r := sh(t, trainLine(0, t.TempDir(), "--steps 20 --warmup 0 --learning-rate 1e30"))
+	checkFault(t, r, 1, []string{"step 2: ", "not finite", "hint: "})
+}
+
 func checkFault(t *testing.T, r result, status int, want []string) {
 	t.Helper()
 	if r.status != status {

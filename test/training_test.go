@@ -137,6 +137,45 @@ func TestRankCountChangesOnlyRounding(t *testing.T) {
 	}
 }
 
+func TestRunGoesOnWithOtherRanks(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	whole, out := t.TempDir(), t.TempDir()
+	options := "--steps 10 --save-every 5 "
+	must(t, trainLine(2, whole, options))
+	must(t, "cp -r "+whole+"/step-00000005 "+whole+"/metrics.jsonl "+out)
+	r := must(t, trainLine(3, out, options))
+	if !strings.Contains(r.stderr, "going on from step 5") {
+		t.Errorf("the second run did not go on:\n%s", r.stderr)
+	}
+	want, got := steps(t, whole), steps(t, out)
+	if len(got) != len(want) {
+		t.Fatalf("%d steps, expected %d", len(got), len(want))
+	}
+	for i := range want {
+		if relative(got[i].Loss, want[i].Loss) > 1e-5 {
+			t.Errorf("step %d: loss %v after going on with 3 ranks, %v with 2", i+1, got[i].Loss, want[i].Loss)
+		}
+	}
+}
+
+func TestInitTakesWeightsAndMoments(t *testing.T) {
+	needData(t)
+	first, kept, reset, fresh := t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
+	must(t, trainLine(0, first, "--steps 4 --warmup 0 --save-every 2"))
+	init := "--steps 3 --warmup 0 --init " + filepath.Join(first, "step-00000002")
+	must(t, trainLine(0, fresh, "--steps 3 --warmup 0"))
+	must(t, trainLine(0, kept, init))
+	must(t, trainLine(0, reset, init+" --reset-optimizer"))
+	a, b, c := steps(t, kept), steps(t, reset), steps(t, fresh)
+	if a[0].Step != 1 || a[0].Loss != b[0].Loss || a[0].Loss == c[0].Loss {
+		t.Errorf("step %d: loss %v with moments, %v without, %v from random weights", a[0].Step, a[0].Loss, b[0].Loss, c[0].Loss)
+	}
+	if a[1].Loss == b[1].Loss {
+		t.Errorf("step 2: loss %v with and without moments", a[1].Loss)
+	}
+}
+
 func relative(a, b float64) float64 { return math.Abs(a-b) / math.Abs(b) }
 
 func TestThreadsAndMicroBatch(t *testing.T) {

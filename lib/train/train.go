@@ -117,6 +117,9 @@ func (t *Trainer) allocate(cfg *bert.Config, dev *kernels.Device) (err error) {
 	if t.model, err = bert.New(dev, t.stream, cfg, limits, bert.PreTraining); err != nil {
 		return err
 	}
+	if t.comm.Size() > 1 && kernels.Host[float32](t.model.Gradients) == nil {
+		return fault.WithHint(fmt.Errorf("device %s: ranks can sum gradients in the host's memory only", dev.Name()), "train with one rank, or on the device cpu")
+	}
 	t.lamb, err = optim.NewLAMB(dev, t.stream, optim.Tensors{Offsets: t.model.Offsets(), Decay: t.model.Decays()}, optim.Defaults())
 	return err
 }
