@@ -174,6 +174,31 @@ func TestOtherOptionsDoNotGoOn(t *testing.T) {
 	}
 }
 
+// The other ranks wait in a collective when one cannot read its data: the job must end all the same, with the error told once.
+func TestErrorOfOneRankEndsTheJob(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	dir := t.TempDir()
+	must(t, "cp -r $WORK/hdf5 "+dir)
+	shards, err := filepath.Glob(filepath.Join(dir, "hdf5", "training_*.hdf5"))
+	if err != nil || len(shards) != 3 {
+		t.Fatalf("%d shards, %v", len(shards), err)
+	}
+	for _, name := range shards {
+		damage(t, name)
+	}
+	line := trainLine(0, dir+"/out", "--steps 100000")
+	for what, job := range map[string]string{
+		"first rank":  "mpirun -np 1 " + line + " --data " + dir + "/hdf5 : -np 2 " + line,
+		"second rank": "mpirun -np 1 " + line + " : -np 1 " + line + " --data " + dir + "/hdf5 : -np 1 " + line,
+	} {
+		r := sh(t, job)
+		if n := strings.Count(r.stderr, "bertrain: error: "); r.status != 1 || n != 1 || !strings.Contains(r.stderr, "training_") || !strings.Contains(r.stderr, "hint: ") {
+			t.Errorf("%s: exit status %d, told %d times:\n%s", what, r.status, n, r.stderr)
+		}
+	}
+}
+
 // Ranks that see other options, checkpoints or weights would train nonsense together.
 func TestRanksThatDifferAreRefused(t *testing.T) {
 	needMPI(t)

@@ -63,6 +63,9 @@ func (t *Trainer) save() error {
 	if t.comm.Rank() != 0 {
 		return nil
 	}
+	if err := t.metrics.file.Sync(); err != nil { // a checkpoint that outlives a power failure must not be ahead of its metrics
+		return fmt.Errorf("save step %d: %w", t.step, stream.DiskFull(err))
+	}
 	draft, err := ckpt.Begin(t.opt.Out, t.step)
 	if err != nil {
 		return fmt.Errorf("save step %d: %w", t.step, err)
@@ -115,8 +118,11 @@ func (t *Trainer) writeParts(d *ckpt.Draft) error {
 	return stream.WriteFile(d.Path(stateFile), append(text, '\n'))
 }
 
-// host returns a copy of device memory.
+// host returns device memory for reading: itself where the host can read it, else a copy. Synchronize the stream first.
 func (t *Trainer) host(x kernels.Tensor) []float32 {
+	if values := kernels.Host[float32](x); values != nil {
+		return values
+	}
 	out := make([]float32, x.Len())
 	kernels.Download(t.stream, out, x)
 	return out
