@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"hpcbert/lib/cli/clitest"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/wordpiece"
 
@@ -49,24 +50,6 @@ func writeTexts(t *testing.T, n int) []string {
 	return names
 }
 
-// folder returns the contents of a folder's files.
-func folder(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]string{}
-	for _, e := range entries {
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[e.Name()] = string(data)
-	}
-	return files
-}
-
 func TestBuildDoesNotDependOnThreads(t *testing.T) {
 	inputs := writeTexts(t, 5)
 	var first map[string]string
@@ -76,7 +59,7 @@ func TestBuildDoesNotDependOnThreads(t *testing.T) {
 		if _, err := b.Run(context.Background(), inputs); err != nil {
 			t.Fatal(err)
 		}
-		files := folder(t, b.Dir)
+		files := clitest.ReadFolder(t, b.Dir)
 		if first == nil {
 			first = files
 		}
@@ -116,7 +99,7 @@ func TestBuildContinues(t *testing.T) {
 	if made, kept := run(b); made != 4 || kept != 0 {
 		t.Errorf("first run: made %d, kept %d", made, kept)
 	}
-	want := folder(t, b.Dir)
+	want := clitest.ReadFolder(t, b.Dir)
 
 	// A shard lost, one damaged, a temporary left behind by a killed run, and the manifest not complete.
 	lost, damaged := filepath.Join(b.Dir, "x_training_0.hdf5"), filepath.Join(b.Dir, "x_training_1.hdf5")
@@ -139,7 +122,7 @@ func TestBuildContinues(t *testing.T) {
 	if made, kept := run(newBuild(t, b.Dir)); made != 2 || kept != 2 {
 		t.Errorf("second run: made %d, kept %d", made, kept)
 	}
-	if diff := cmp.Diff(want, folder(t, b.Dir)); diff != "" {
+	if diff := cmp.Diff(want, clitest.ReadFolder(t, b.Dir)); diff != "" {
 		t.Error("the second run leaves other files than the first")
 	}
 
@@ -205,7 +188,7 @@ func TestBuildErrors(t *testing.T) {
 	if _, err := newBuild(t, foreign).Run(context.Background(), inputs); err == nil || !strings.Contains(err.Error(), shard+" exists, and no manifest.json") {
 		t.Errorf("foreign shard: error %v", err)
 	}
-	if diff := cmp.Diff(map[string]string{"x_training_0.hdf5": "precious"}, folder(t, foreign)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"x_training_0.hdf5": "precious"}, clitest.ReadFolder(t, foreign)); diff != "" {
 		t.Error(diff)
 	}
 
@@ -242,7 +225,7 @@ func TestSeedPerShard(t *testing.T) {
 		if _, err := b.Run(context.Background(), []string{inputs[0], second}); err != nil {
 			t.Fatal(err)
 		}
-		files := folder(t, b.Dir)
+		files := clitest.ReadFolder(t, b.Dir)
 		if same := bytes.Equal([]byte(files["x_training_0.hdf5"]), []byte(files["x_training_1.hdf5"])); same == vary {
 			t.Errorf("seed per shard %t: equal shards %t", vary, same)
 		}

@@ -100,7 +100,11 @@ func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, 
 	if opt.FileOrder {
 		t.order = pretrain.NewFileOrder(t.set)
 	}
-	t.schedule = optim.Polynomial{Base: opt.LearningRate, Warmup: opt.Warmup, Steps: opt.Steps, Degree: 0.5}
+	schedule := optim.Polynomial{Base: opt.LearningRate, Warmup: opt.Warmup, Steps: opt.Steps, Degree: 0.5}
+	if err := schedule.Check(); err != nil {
+		return nil, err
+	}
+	t.schedule = schedule
 	t.unigram = newUnigram(cfg.VocabSize)
 	if err := t.allocate(cfg, dev); err != nil {
 		return nil, err

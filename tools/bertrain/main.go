@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -84,9 +85,9 @@ func (o *options) check(args []string) error {
 		return fault.Usagef("--global-batch, --micro-batch, --steps and --log-every must be at least 1")
 	case o.SaveEvery < 0 || o.Keep < 0:
 		return fault.Usagef("--save-every and --keep must not be negative")
-	case o.LearningRate <= 0 || o.Warmup < 0 || o.Warmup >= 1:
+	case !(o.LearningRate > 0 && o.LearningRate <= math.MaxFloat32) || !(o.Warmup >= 0 && o.Warmup < 1): // so written, NaN is refused
 		return fault.Usagef("--learning-rate must be above 0, --warmup from 0 to below 1")
-	case o.Dropout != nil && (*o.Dropout < 0 || *o.Dropout >= 1):
+	case o.Dropout != nil && !(*o.Dropout >= 0 && *o.Dropout < 1):
 		return fault.Usagef("--dropout %g: must be from 0 to below 1", *o.Dropout)
 	case o.Order != "shuffle" && o.Order != "file":
 		return fault.Usagef("--order %q: must be shuffle or file", o.Order)
