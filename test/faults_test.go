@@ -222,3 +222,17 @@ func TestRanksThatDifferAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestSecondRunInTheSameFolderIsRefused(t *testing.T) {
+	needData(t)
+	out := t.TempDir()
+	first := exec.Command("bash", "-c", "exec "+trainLine(0, out, "--steps 100000 --save-every 0"))
+	first.Env = environment()
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer first.Wait()
+	defer first.Process.Kill()
+	waitFor(t, filepath.Join(out, "metrics.jsonl"))
+	checkFault(t, sh(t, trainLine(0, out, "--steps 100000 --save-every 0")), 1, []string{"another run is at work", "hint: "})
+}

@@ -70,7 +70,8 @@ type Trainer struct {
 	order    pretrain.Order
 	metrics  *metrics
 	unigram  *unigram
-	step     int // updates done
+	step     int      // updates done
+	lock     *os.File // of the output folder, on rank 0
 	dropout  bool
 
 	Notify func(Report) // told about each logged step, on rank 0
@@ -130,6 +131,13 @@ func (t *Trainer) allocate(cfg *bert.Config, dev *kernels.Device) (err error) {
 
 // start puts weights, moments and the update count where training goes on.
 func (t *Trainer) start() error {
+	if t.comm.Rank() == 0 {
+		lock, err := ckpt.Lock(t.opt.Out)
+		if err != nil {
+			return err
+		}
+		t.lock = lock
+	}
 	dir, damaged, err := ckpt.Latest(t.opt.Out)
 	if err != nil {
 		return err
@@ -166,6 +174,7 @@ func (t *Trainer) Close() {
 	t.lamb.Close()
 	t.model.Close()
 	t.stream.Close()
+	t.lock.Close()
 }
 
 // Run trains to the last step, saving on the way; when stop says so, it saves and returns. All ranks call it.
