@@ -7,10 +7,10 @@ cd "$(dirname "$0")/.."
 : "${DUMP:=test/data/tinywiki.xml}"    # MediaWiki dump
 : "${VOCAB:=test/data/vocab.txt}"      # WordPiece vocabulary
 : "${RANKS:=2}"                        # MPI ranks
-: "${STEPS:=300}"                      # updates
+: "${STEPS:=500}"                      # updates
 : "${CONFIG:=configs/model/tiny.json}" # model shape
 : "${BATCH:=32}"                       # sequences of an update
-: "${RATE:=6e-3}"                      # base learning rate
+: "${RATE:=1e-2}"                       # base learning rate
 : "${DROPOUT:=0.1}"                    # probability
 
 say() { printf '\n== %s\n' "$*"; }
