@@ -126,6 +126,7 @@ type jsonDocument struct {
 	ID    looseString `json:"id"`
 	Title string      `json:"title"`
 	Text  *string     `json:"text"`
+	Error *string     `json:"error"` // see DocumentMark
 }
 
 type looseString string
@@ -148,6 +149,9 @@ func (r *DocumentReader) nextJSON() (Document, error) {
 	if err := json.Unmarshal(line, &d); err != nil {
 		return Document{}, fault.WithHint(r.lines.errorf("broken JSON: %w", err),
 			`each line must be one whole object {"id": "...", "title": "...", "text": "..."}; was the input cut off or is it of another form?`)
+	}
+	if d.Text == nil && d.Error != nil {
+		return Document{}, r.lines.failedBefore(*d.Error)
 	}
 	if d.Text == nil {
 		return Document{}, fault.WithHint(r.lines.errorf(`no "text" in the JSON object`), `each line must be an object {"id": "...", "title": "...", "text": "..."}`)

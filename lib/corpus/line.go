@@ -97,6 +97,9 @@ func (l *lineReader) read() ([]byte, error) {
 }
 
 func (l *lineReader) check() error {
+	if err := l.checkMark(); err != nil {
+		return err
+	}
 	if i := bytes.IndexByte(l.line, 0); i >= 0 {
 		return fault.WithHint(l.errorf("byte %d is NUL", i+1), "this is not a text file, or it is UTF-16: iconv -f UTF-16 -t UTF-8 converts that")
 	}

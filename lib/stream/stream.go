@@ -327,6 +327,19 @@ func Finish(f *os.File, name string) error {
 	return SyncDir(filepath.Dir(name))
 }
 
+// Spoil ends an output that failed with mark where it cannot be taken back, as standard output and pipes, so that the reader learns that
+// it is not whole. It does nothing after Commit. Close is to follow.
+func (w *Writer) Spoil(mark []byte) {
+	if w.done || w.file != nil && !w.asIs {
+		return
+	}
+	w.buf.Write(mark) // when this fails too, nobody reads any more
+	w.buf.Flush()
+	if w.pack != nil {
+		w.pack.Close()
+	}
+}
+
 // Close drops the output unless it was committed.
 func (w *Writer) Close() error {
 	if w.done || w.file == nil {

@@ -27,7 +27,8 @@ reads another language's Punkt model: a JSON file such as data/german.json of gi
 
 # Exit status
 
-0 all input was segmented; 1 it failed, and there is no output file; 2 wrong usage.
+0 all input was segmented; 1 it failed, and there is no output file; 2 wrong usage. On a failure or signal standard output ends with a line
+of a NUL character and the reason, which shard and mkpretrain refuse.
 
 # Memory
 
@@ -77,7 +78,7 @@ func main() {
 	cli.Main(program, &o, o.run)
 }
 
-func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
+func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err error) {
 	form, err := corpus.ParseForm(o.Form)
 	if err != nil {
 		return err
@@ -99,6 +100,11 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	defer out.Close()
+	defer func() {
+		if err != nil {
+			out.Spoil(corpus.SentenceMark(ctx, env.Name, err))
+		}
+	}()
 	progress := env.Progress("segmenting", "documents", 0)
 	defer progress.Finish()
 	counts, err := punkt.Segment(ctx, in.Next, out, env.Threads(), func(c sentence.Counts) {

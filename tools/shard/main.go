@@ -34,7 +34,8 @@ prints the name, articles and sentences of each shard on standard output, with t
 
 # Exit status
 
-0 all shards are written; 1 it failed, and the folder is as it was; 2 wrong usage.
+0 all shards are written; 1 it failed, or a program before it in the pipeline did, and the folder is as it was; 2 wrong usage. A program
+before it that was killed with SIGKILL cannot tell: scripts set -o pipefail.
 
 # Files
 

@@ -20,7 +20,7 @@
 //	lbzip2 -dc dump.xml.bz2 | wikiextract --min-chars 200 > long.jsonl
 //
 // Exit status: 0 whole input done; 1 a dump is missing, cut off, malformed or without an article; 2 wrong usage. An output file appears
-// whole or not at all.
+// whole or not at all; standard output ends with a line {"error":"..."} on a failure or signal, which segment refuses.
 //
 // Memory: the largest page times five times the threads, some 100 MiB for a whole Wikipedia. Reproducibility: the output does not
 // depend on -j.
@@ -65,7 +65,7 @@ func main() {
 	cli.Main(program, &o, o.run)
 }
 
-func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) error {
+func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) (err error) {
 	namespaces, err := parseNamespaces(o.Namespaces)
 	if err != nil {
 		return err
@@ -84,6 +84,11 @@ func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) error {
 		return err
 	}
 	defer out.Close()
+	defer func() {
+		if err != nil {
+			out.Spoil(corpus.DocumentMark(ctx, env.Name, err))
+		}
+	}()
 
 	extractor := wiki.Extractor{Namespaces: namespaces, MinChars: o.MinChars, Workers: env.Threads()}
 	progress := env.Progress("extracting", "documents", 0)
