@@ -63,7 +63,7 @@ type DocumentReader struct {
 }
 
 // NewDocumentReader reads documents from r, called name in errors. The form is detected: after blank bytes, a brace and a quote (or
-// a closing brace) begin JSON lines, "<doc" begins frames, all else is plain text. Lines may have any length.
+// a closing brace) begin JSON lines, "<doc" begins frames, a MediaWiki dump is refused, all else is plain text. Lines may have any length.
 func NewDocumentReader(r io.Reader, name string) *DocumentReader {
 	return NewFormReader(r, name, Auto)
 }
@@ -106,19 +106,13 @@ func detect(l *lineReader) (Form, error) {
 	}
 	l.unread()
 	line = bytes.TrimSpace(line)
-	rest, brace := bytes.CutPrefix(line, []byte("{"))
-	rest = bytes.TrimSpace(rest)
 	switch {
-	case brace && (len(rest) == 0 || rest[0] == '"' || rest[0] == '}'):
+	case isJSON(line):
 		return JSON, nil
 	case isFrameStart(line):
 		return Doc, nil
 	}
-	return Text, nil
-}
-
-func isFrameStart(line []byte) bool {
-	return bytes.HasPrefix(line, []byte("<doc ")) || bytes.HasPrefix(line, []byte("<doc>"))
+	return Text, l.notDump(line)
 }
 
 // jsonDocument tells a missing text from an empty one, and takes ids that are numbers.

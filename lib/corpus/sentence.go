@@ -6,17 +6,30 @@ import (
 )
 
 // SentenceReader reads a sentence stream: one sentence a line, documents parted by blank lines. Blank lines beyond the first and at
-// the ends mean nothing.
-type SentenceReader struct{ lines *lineReader }
+// the ends mean nothing. Input that begins as documents or dumps do is an error.
+type SentenceReader struct {
+	lines *lineReader
+	begun bool // the first line was seen
+}
 
 // NewSentenceReader reads sentences from r, called name in errors. Lines may have any length.
 func NewSentenceReader(r io.Reader, name string) *SentenceReader {
-	return &SentenceReader{newLineReader(r, name)}
+	return &SentenceReader{lines: newLineReader(r, name)}
+}
+
+// begin returns the first line of the next document.
+func (r *SentenceReader) begin() ([]byte, error) {
+	line, err := r.lines.nextFull()
+	if err == nil && !r.begun {
+		r.begun = true
+		err = r.lines.sentences(line)
+	}
+	return line, err
 }
 
 // Next returns the sentences of the next document, at least one, without line ends; io.EOF after the last.
 func (r *SentenceReader) Next() ([]string, error) {
-	line, err := r.lines.nextFull()
+	line, err := r.begin()
 	var document []string
 	for err == nil && !isBlank(line) {
 		document = append(document, strings.TrimSuffix(string(line), "\r"))
@@ -37,7 +50,7 @@ type Extent struct {
 
 // NextExtent returns the place of the next document instead of its text.
 func (r *SentenceReader) NextExtent() (Extent, error) {
-	line, err := r.lines.nextFull()
+	line, err := r.begin()
 	if err != nil {
 		return Extent{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"hpcbert/lib/corpus"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/stream"
 	"hpcbert/lib/wordpiece"
@@ -45,7 +46,7 @@ func OutputName(input string) string {
 
 // Run makes the shards, Threads of them at a time, and ends at the first error. It returns the folder's manifest.
 func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
-	if err := b.checkInputs(inputs); err != nil {
+	if err := b.checkInputs(ctx, inputs); err != nil {
 		return nil, err
 	}
 	want := &Manifest{Version: b.Version, Options: b.Options, VarySeed: b.VarySeed,
@@ -71,15 +72,44 @@ func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
 	return b.manifest, nil
 }
 
-func (b *Build) checkInputs(inputs []string) error {
-	outputs := map[string]string{}
-	for _, name := range inputs {
+// Inputs returns the files that the arguments name: a folder means its *.txt files.
+func Inputs(args []string) ([]string, error) {
+	var files []string
+	for _, name := range args {
 		info, err := os.Stat(name)
 		if err != nil {
-			return fault.WithHint(err, "mkpretrain reads text shards, as shard writes them")
+			return nil, fault.WithHint(err, "mkpretrain reads text shards, as shard writes them")
 		}
-		if info.IsDir() {
-			return fault.WithHint(fmt.Errorf("read %s: is a directory", name), "name its files: %s/*", strings.TrimRight(name, "/"))
+		if !info.IsDir() {
+			files = append(files, name)
+			continue
+		}
+		entries, err := os.ReadDir(name) // sorted
+		if err != nil {
+			return nil, err
+		}
+		before := len(files)
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".txt") && !strings.HasPrefix(e.Name(), ".") && !e.IsDir() {
+				files = append(files, filepath.Join(name, e.Name()))
+			}
+		}
+		if len(files) == before {
+			return nil, fault.WithHint(fmt.Errorf("read %s: no .txt file in the folder", name), "give the folder that shard has written, or name files of sentences")
+		}
+	}
+	return files, nil
+}
+
+func (b *Build) checkInputs(ctx context.Context, inputs []string) error {
+	outputs := map[string]string{}
+	for _, name := range inputs {
+		err := corpus.CheckSentences(ctx, name)
+		if err != nil && fault.HintOf(err) == "" {
+			err = fault.WithHint(err, "mkpretrain reads text shards, as shard writes them")
+		}
+		if err != nil {
+			return err
 		}
 		out := OutputName(name)
 		if other, twice := outputs[out]; twice {

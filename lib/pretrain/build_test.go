@@ -3,6 +3,7 @@ package pretrain
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -201,7 +202,7 @@ func TestBuildErrors(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := newBuild(t, out).Run(ctx, inputs); err != context.Canceled {
+	if _, err := newBuild(t, out).Run(ctx, inputs); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 	if _, err := os.Stat(out); !os.IsNotExist(err) {

@@ -33,8 +33,12 @@ func (o Options) Check() error {
 	switch {
 	case o.Seq < 5:
 		return fault.Usagef("sequences of %d tokens are too short: at least 5 are needed, three of them special", o.Seq)
+	case o.Seq > maxInstanceIDs:
+		return fault.Usagef("sequences of %d tokens are too long: BERT has %d positions", o.Seq, maxInstanceIDs)
 	case o.MaxPred < 1:
 		return fault.Usagef("at most %d masked tokens a sequence leave nothing to learn", o.MaxPred)
+	case o.MaxPred >= o.Seq:
+		return fault.Usagef("%d masked tokens a sequence are not fewer than its %d tokens", o.MaxPred, o.Seq)
 	case o.Dupe < 1:
 		return fault.Usagef("a dupe factor of %d makes no examples", o.Dupe)
 	case !(o.MaskedLMProb > 0 && o.MaskedLMProb <= 1):

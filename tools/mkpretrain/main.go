@@ -3,8 +3,8 @@ Mkpretrain makes BERT's pre-training examples: HDF5 shards from shards of senten
 
 	mkpretrain [OPTION...] --vocab VOCAB -o FOLDER SHARD...
 
-It reads text shards (one sentence a line, a blank line after each document; gzip, bzip2 and zstd are unpacked), as shard writes them,
-and writes into FOLDER one HDF5 file a shard, with the same name and .hdf5 at the end, the vocabulary as vocab.txt, and manifest.json
+It reads text shards (one sentence a line, a blank line after each document; gzip, bzip2 and zstd are unpacked), as shard writes them
+(a folder means its .txt files), and writes into FOLDER one HDF5 file a shard, with the same name and .hdf5 at the end, the vocabulary as vocab.txt, and manifest.json
 with the options, counts and hashes. The HDF5 files hold the six arrays of NVIDIA's BERT for PyTorch and are equal to its own, number
 for number; its trainer reads them. Training reads files with "training" in their names, evaluation those with "test".
 
@@ -30,7 +30,7 @@ mean --vocab, --seq, --max-pred, --dupe, --seed and --cased.
 
 # Examples
 
-	mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards/*_training_* shards/*_test_*
+	mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards
 	mkpretrain --vocab vocab.txt --seq 512 --max-pred 80 -o phase2 shards/*.txt
 
 # Exit status
@@ -47,7 +47,7 @@ The same shard, vocabulary and options give the same bytes with any -j.
 
 # Bugs
 
-More than 512 tokens a sequence are refused. A shard of one document pairs the document with itself; a warning says so.
+A shard of one document pairs the document with itself; a warning says so.
 */
 package main
 
@@ -70,11 +70,11 @@ var program = cli.Program{
 	Args:    "SHARD...",
 	Summary: "make HDF5 pre-training shards from shards of sentences",
 	Help: `Reads text shards (one sentence a line, a blank line after each document) and writes into the output folder one HDF5 file each, in the
-layout of NVIDIA's BERT for PyTorch, with vocab.txt and manifest.json. Shards already whole are skipped, so that the same command continues
+layout of NVIDIA's BERT for PyTorch, with vocab.txt and manifest.json. A folder as SHARD means its .txt files. Shards already whole are skipped, so that the same command continues
 an interrupted run. The reference's names (--max_seq_length, --max_predictions_per_seq, --dupe_factor, --random_seed, --vocab_file,
 --do_lower_case 0|1) are accepted.`,
 	Examples: `
-  mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards/*_training_* shards/*_test_*
+  mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards
   mkpretrain --vocab vocab.txt --seq 512 --max-pred 80 -o phase2 shards/*.txt`,
 }
 
@@ -138,6 +138,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	}
 	text, vocab, err := o.vocabulary(ctx, env)
 	if err != nil {
+		return err
+	}
+	if args, err = pretrain.Inputs(args); err != nil {
 		return err
 	}
 	for _, name := range args {

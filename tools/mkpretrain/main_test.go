@@ -118,6 +118,36 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// The examples of the help text work on what shard writes.
+func TestExamples(t *testing.T) {
+	world(t)
+	if err := os.Mkdir("shards", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"training_0.txt", "test_0.txt", "shards.json"} {
+		text := strings.Repeat("a b c a.\nb c\n\nc a\nb\n\n", 20)
+		if name == "shards.json" {
+			text = "{\n"
+		}
+		if err := os.WriteFile("shards/"+name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for line := range strings.Lines(strings.TrimSpace(program.Examples)) {
+		var args []string
+		for _, arg := range strings.Fields(line)[1:] {
+			files, _ := filepath.Glob(arg)
+			if len(files) == 0 {
+				files = []string{arg}
+			}
+			args = append(args, files...)
+		}
+		if status, _, stderr := mkpretrain(args...); status != 0 || !strings.Contains(stderr, "made 2 shards") {
+			t.Errorf("%s: exit %d: %s", line, status, stderr)
+		}
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	dir := world(t)
 	if status, _, stderr := mkpretrain("--vocab", "vocab.txt", "-o", "made", "x_training_0.txt"); status != 0 {
@@ -149,14 +179,21 @@ func TestBadInput(t *testing.T) {
 		{"shard that is not UTF-8", with("latin_training_0.txt"), 1, "read latin_training_0.txt: line 3: byte 4 is not UTF-8", true},
 		{"truncated shard", with("cut_training_0.gz"), 1, "read cut_training_0.gz: unexpected EOF", true},
 		{"a shard of HDF5", with("made/x_training_0.hdf5"), 1, "read made/x_training_0.hdf5: line 1", true},
-		{"a folder", with("made"), 1, "read made: is a directory", true},
+		{"a folder without text", with("made/none"), 1, "read made/none: no .txt file in the folder", true},
+		{"manifest of shards", with("x_training_0.txt", "shards.json"), 1, "read shards.json: line 1: looks like JSON", true},
+		{"documents", with("docs.jsonl"), 1, "read docs.jsonl: line 1: looks like JSON documents", true},
+		{"dump", with("dump.xml"), 1, "read dump.xml: line 1: looks like a MediaWiki dump", true},
 		{"output is a file", []string{"--vocab", "vocab.txt", "-o", "x_test_0.txt", "x_training_0.txt"}, 1, "x_test_0.txt", true},
 		{"output below a file", []string{"--vocab", "vocab.txt", "-o", "x_test_0.txt/out", "x_training_0.txt"}, 1, "x_test_0.txt", true},
-		{"sequence of more than 512", with("--seq", "600", "long_training_0.txt"), 1, "make instances of long_training_0.txt: instance ", true},
+		{"sequence of more than 512", with("--seq", "513", "none"), 2, "sequences of 513 tokens are too long", false},
+		{"as many predictions as tokens", with("--seq", "16", "--max-pred", "16", "none"), 2, "16 masked tokens a sequence are not fewer than its 16 tokens", false},
 		{"other options than before", []string{"--vocab", "vocab.txt", "-o", "made", "--seq", "64", "x_training_0.txt"}, 1, "the shards in made were made with --seq 128, not 64", true},
 		{"other vocabulary than before", []string{"--vocab", "other.txt", "-o", "made", "x_training_0.txt"}, 1, "made with another vocabulary of 9 pieces", true},
 	}
-	put := map[string]string{"long_training_0.txt": strings.Repeat("a b c\n", 400) + "\nb\n", "other.txt": vocabulary + "d\n"}
+	put := map[string]string{"other.txt": vocabulary + "d\n", "shards.json": "{\n \"train\": 2\n}\n", "docs.jsonl": `{"id":"1","text":"a"}`, "dump.xml": "<mediawiki xml:lang=\"en\">\n"}
+	if err := os.Mkdir("made/none", 0o777); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range put {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -81,6 +81,8 @@ func TestFaults(t *testing.T) {
 		{"binary", "\x7fELF\x02\x01\x01\x00", nil, 1, "read standard input: line 1: byte 8 is NUL"},
 		{"Latin-1", "One.\n\ncaf\xe9.", nil, 1, "read standard input: line 3: byte 4 is not UTF-8"},
 		{"JSON cut off", "{\"text\":\"One.\"}\n{\"text\":\"Tw", nil, 1, "read standard input: line 2: broken JSON"},
+		{"dump", "<mediawiki xml:lang=\"en\">\n", nil, 1, "line 1: looks like a MediaWiki dump\nsegment: hint: run wikiextract first"},
+		{"dump with a declaration", "\ufeff<?xml version=\"1.0\"?>\n<mediawiki>", nil, 1, "looks like a MediaWiki dump"},
 		{"blank input", "\n\n", nil, 1, "no sentence in 2 lines of input"},
 		{"documents without text", `{"text":""}`, nil, 1, "no sentence in 1 lines of input"},
 	}

@@ -147,6 +147,10 @@ func TestFaults(t *testing.T) {
 		{"empty input", "", nil, 1, []string{"0 articles are fewer than 1 training and 1 test shards", "hint: "}},
 		{"too few articles", "a.\nb.\n", nil, 1, []string{"1 articles are fewer", "hint: "}},
 		{"cut-off gzip", packed[:len(packed)-10], nil, 1, []string{"read standard input: unexpected EOF", "cut off"}},
+		{"documents", `{"id":"1","text":"a"}`, nil, 1, []string{"line 1: looks like JSON documents", "hint: run segment first"}},
+		{"manifest", "{\n \"train\": 1\n}", nil, 1, []string{"line 1: looks like JSON", "hint: "}},
+		{"frames", "<doc id=\"1\">\n", nil, 1, []string{"line 1: looks like <doc> documents", "hint: run segment first"}},
+		{"dump", "\n  <page>\n", nil, 1, []string{"line 2: looks like a MediaWiki dump", "hint: run wikiextract first"}},
 		{"binary", "\x7fELF\x02\x01\x01\x00", nil, 1, []string{"read standard input: line 1: byte 8 is NUL", "hint: "}},
 		{"Latin-1", "a.\n\nb\xe9.\n", nil, 1, []string{"read standard input: line 3: byte 2 is not UTF-8", "hint: "}},
 	}

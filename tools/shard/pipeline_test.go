@@ -68,6 +68,38 @@ func pipeline(t *testing.T, bin string, stdin io.Reader, args []string, during f
 	return talk, spread.Wait(), folder
 }
 
+// The examples of the help texts work as pasted, here with fewer shards.
+func TestExamples(t *testing.T) {
+	bin, dir := buildTools(t), t.TempDir()
+	var documents strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&documents, "{\"text\":\"Article %d.\"}\n", i)
+	}
+	for name, text := range map[string]string{
+		"dump.xml.bz2": dump(100), "enwiki.xml.bz2": dump(100), "enwiki-latest-pages-articles.xml.bz2": dump(100), "a.jsonl": documents.String(),
+		"sentences.txt.zst": referenceCorpus(), "book.txt": "A book.", "lbzip2": "#!/bin/sh\nexec cat \"$2\"\n",
+	} { // compression is told by the first bytes: the names may lie
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tool := range []string{"wikiextract", "segment", "shard"} {
+		help, err := exec.Command(filepath.Join(bin, tool), "--help").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, examples, _ := strings.Cut(string(help), "Examples:\n")
+		for line := range strings.Lines(examples) {
+			line = strings.NewReplacer("256", "2", "books/*", "b*", "--min-chars 200", "--min-chars 2").Replace(line)
+			c := exec.Command("bash", "-o", "pipefail", "-c", line)
+			c.Dir, c.Env = dir, append(os.Environ(), "PATH="+bin+":"+dir+":"+os.Getenv("PATH"))
+			if out, err := c.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", line, err, out)
+			}
+		}
+	}
+}
+
 func TestFailureReachesTheEndOfThePipeline(t *testing.T) {
 	bin := buildTools(t)
 	packed := clitest.Gzip(dump(20_000))
