@@ -63,7 +63,7 @@ func Open(ctx context.Context, name string, stdin io.Reader) (*Reader, error) {
 }
 
 func (r *Reader) decompress(in *bufio.Reader) error {
-	magic, err := in.Peek(4)
+	magic, err := in.Peek(6)
 	if err != nil && err != io.EOF {
 		return err
 	}
@@ -76,12 +76,14 @@ func (r *Reader) decompress(in *bufio.Reader) error {
 		r.body = z
 	case bytes.HasPrefix(magic, []byte("BZh")):
 		r.body = bzip2.NewReader(in)
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(in)
 		if err != nil {
 			return truncated(err)
 		}
 		r.body, r.close = z, z.Close
+	case bytes.Equal(magic, []byte("\xfd7zXZ\x00")):
+		return fault.WithHint(errors.New("is compressed with xz, which is not read here"), "decompress it first, for example with xz -dc FILE |")
 	default:
 		r.body, r.plain = in, true
 	}
@@ -215,6 +217,9 @@ func Create(name string, stdout io.Writer) (*Writer, error) {
 		w.Name = "standard output"
 		w.buf = bufio.NewWriterSize(stdout, bufferSize)
 		return w, nil
+	}
+	if err := checkSuffix(name); err != nil {
+		return nil, err
 	}
 	var f *os.File
 	info, err := os.Stat(name)
@@ -375,8 +380,19 @@ func SyncDir(dir string) error {
 	return d.Sync()
 }
 
-// CheckDistinct refuses an output that is one of the inputs, by inode.
-func CheckDistinct(output string, inputs ...string) error {
+// checkSuffix refuses names that promise a compression which Create does not know.
+func checkSuffix(output string) error {
+	if suffix := filepath.Ext(output); suffix == ".bz2" || suffix == ".xz" {
+		return fault.WithHint(fault.Usagef("output %q: %s is not written", output, suffix), "can write .gz and .zst")
+	}
+	return nil
+}
+
+// CheckOutput refuses, before anything is opened, an output that is one of the inputs, by inode, or whose suffix Create refuses.
+func CheckOutput(output string, inputs ...string) error {
+	if err := checkSuffix(output); err != nil {
+		return err
+	}
 	out, err := os.Stat(output)
 	if err != nil || !out.Mode().IsRegular() {
 		return nil

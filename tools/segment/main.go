@@ -83,7 +83,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if err != nil {
 		return err
 	}
-	if err := stream.CheckDistinct(o.Output, args...); err != nil {
+	if err := stream.CheckOutput(o.Output, args...); err != nil {
 		return err
 	}
 	in, err := corpus.OpenDocuments(ctx, args, env.Stdin, form)

@@ -104,6 +104,7 @@ func TestOutputFaults(t *testing.T) {
 	in := clitest.WriteFile(t, "in", "One. Two.")
 	cases := []struct{ name, output, says string }{
 		{"folder missing", filepath.Join(t.TempDir(), "none", "out"), "no such file or directory"},
+		{"output of xz", "out.xz", "hint: can write .gz and .zst"},
 		{"output is the input", in, "is also an input"},
 	}
 	for _, c := range cases {

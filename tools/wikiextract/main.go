@@ -73,7 +73,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) (err er
 	if o.MinChars < 0 {
 		return fault.Usagef("option --min-chars: %d characters", o.MinChars)
 	}
-	if err := stream.CheckDistinct(o.Output, dumps...); err != nil {
+	if err := stream.CheckOutput(o.Output, dumps...); err != nil {
 		return err
 	}
 	if len(dumps) == 0 {

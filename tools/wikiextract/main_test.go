@@ -169,6 +169,7 @@ func TestFaults(t *testing.T) {
 		{"no namespaces", dump, []string{"--namespaces="}, 2, `option --namespaces: "" is not a number`},
 		{"negative length", dump, []string{"--min-chars=-1"}, 2, "option --min-chars: -1 characters"},
 		{"output is the input", "", []string{"-o", good, good}, 2, "is also an input"},
+		{"output of bzip2", dump, []string{"-o", filepath.Join(dir, "out.bz2")}, 2, "hint: can write .gz and .zst"},
 		{"output folder is missing", dump, []string{"-o", filepath.Join(dir, "none", "out")}, 1, "no such file or directory"},
 		{"output is a folder", dump, []string{"-o", dir}, 1, "is a directory"},
 		{"full device", dump, []string{"-o", "/dev/full"}, 1, "no space left on device"},
