@@ -104,7 +104,7 @@ func TestTemplateWithoutSlurm(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, filepath.Join(dir, out, "metrics.jsonl"))
+		waitForStep(t, filepath.Join(dir, out))
 		cmd.Process.Signal(signal)
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%v: %v\n%s", signal, err, log.String())

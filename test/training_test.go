@@ -88,6 +88,19 @@ func waitFor(t *testing.T, name string) {
 	t.Fatalf("%s did not appear in a minute", name)
 }
 
+// waitForStep waits until a run has made an update.
+func waitForStep(t *testing.T, out string) {
+	t.Helper()
+	waitFor(t, filepath.Join(out, "metrics.jsonl"))
+	for range 1200 {
+		if len(steps(t, out)) > 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%s: no step in a minute", out)
+}
+
 // ranksOf returns the processes of bertrain that mpirun started.
 func ranksOf(t *testing.T, mpirun, want int) []int {
 	t.Helper()
@@ -205,8 +218,7 @@ func TestSignalsSaveAndStop(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			waitFor(t, filepath.Join(out, "metrics.jsonl"))
-			time.Sleep(200 * time.Millisecond)
+			waitForStep(t, out)
 			cmd.Process.Signal(c.signal)
 			cmd.Wait()
 			if got := cmd.ProcessState.ExitCode(); got != c.status {
@@ -250,6 +262,31 @@ func TestMarksAreOfTheLatestRun(t *testing.T) {
 	must(t, trainLine(0, out, "--steps 2"))
 	if text, err := os.ReadFile(done); string(text) != "step 2\n" {
 		t.Errorf("DONE of a complete run: %q, %v", text, err)
+	}
+}
+
+// TestStopDoesNotWaitForALongUpdate asks for the end in the middle of an update of thousands of micro-batches.
+func TestStopDoesNotWaitForALongUpdate(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	for _, ranks := range []int{0, 2} {
+		out := t.TempDir()
+		cmd := exec.Command("bash", "-c", "exec "+trainLine(ranks, out, "--steps 3 --global-batch 100001"))
+		cmd.Env = environment()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, filepath.Join(out, "metrics.jsonl"))
+		time.Sleep(time.Second)
+		asked := time.Now()
+		cmd.Process.Signal(syscall.SIGUSR2) // mpirun passes it on
+		cmd.Wait()
+		if waited := time.Since(asked); waited > 30*time.Second || cmd.ProcessState.ExitCode() != 0 {
+			t.Errorf("%d ranks: exit status %d after %v", ranks, cmd.ProcessState.ExitCode(), waited)
+		}
+		if text, err := os.ReadFile(filepath.Join(out, "STOPPED")); err != nil || string(text) != "step 0\n" {
+			t.Errorf("%d ranks: STOPPED says %q, %v", ranks, text, err)
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -64,6 +63,7 @@ type Env struct {
 	mu      sync.Mutex
 	signals chan os.Signal // nil in tests
 	stop    chan os.Signal // set by CatchStop
+	asked   bool           // a signal has asked to stop
 	report  []func()       // what SIGUSR1 asks for
 }
 
@@ -113,7 +113,7 @@ func Run(p Program, o Options, work Work, args []string, env *Env) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	if env.signals != nil {
-		signal.Notify(env.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
+		notify(env.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
 		go env.watchSignals(cancel) // as long as the process: signals must not kill it while it tells how it ended
 	}
 	err = work(ctx, env, rest)
@@ -200,10 +200,7 @@ func (e *Env) watchSignals(cancel context.CancelCauseFunc) {
 				f()
 			}
 		case stop != nil:
-			select {
-			case stop <- s:
-			default:
-			}
+			e.requestStop(s.(syscall.Signal), stop)
 		default:
 			cancel(caughtSignal{s.(syscall.Signal)})
 		}

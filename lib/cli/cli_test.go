@@ -44,8 +44,8 @@ func TestExitStatus(t *testing.T) {
 		{"answer no", fault.Answerf("differs"), 3, "sample: error: differs\n"},
 		{"stopped", fault.Stoppedf("saved"), 0, "sample: info: saved\n"},
 		{"another rank failed", fault.ErrElsewhere, 1, ""},
-		{"stopped by TERM", (&Stop{first: syscall.SIGTERM}).Outcome(), 143, "sample: info: stopped as asked: saved\n"},
-		{"stopped by USR2", (&Stop{first: syscall.SIGUSR2}).Outcome(), 0, "sample: info: stopped as asked: saved\n"},
+		{"stopped by TERM", (&Stop{first: syscall.SIGTERM}).Outcome(), 143, "sample: info: saved and stopped as asked: the same command goes on\n"},
+		{"stopped by USR2", (&Stop{first: syscall.SIGUSR2}).Outcome(), 0, "sample: info: saved and stopped as asked: the same command goes on\n"},
 	} {
 		status, _, stderr := try(&sample{}, func(*Env, []string) error { return c.err })
 		if status != c.status || stderr != c.stderr {

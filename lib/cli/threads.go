@@ -18,6 +18,9 @@ func Cores() int {
 
 // LocalRanks returns how many ranks of the job share this node, by the launcher's variables; 1 without a launcher.
 func (e *Env) LocalRanks() int {
+	if !e.Launched() {
+		return 1
+	}
 	for _, name := range []string{"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"} {
 		if n, err := strconv.Atoi(e.Getenv(name)); err == nil && n > 0 {
 			return n
@@ -40,6 +43,14 @@ func (e *Env) Threads() int {
 		cores /= ranks
 	}
 	return max(cores, 1)
+}
+
+// IdleCores returns how many cores of the node this job leaves idle because the launcher bound it to others, unless somebody chose the threads.
+func (e *Env) IdleCores() int {
+	if Cores() >= OnlineCores() || e.threads > 0 || e.Getenv("OMP_NUM_THREADS") != "" {
+		return 0
+	}
+	return max(0, OnlineCores()-e.LocalRanks()*e.Threads())
 }
 
 // OnlineCores returns the cores of the node.
@@ -75,7 +86,7 @@ func (e *Env) launcherRank() int {
 
 // Launched tells whether an MPI launcher started this process.
 func (e *Env) Launched() bool {
-	for _, name := range []string{"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"} {
+	for _, name := range []string{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "PMI_SIZE", "PMIX_RANK"} {
 		if e.Getenv(name) != "" {
 			return true
 		}

@@ -1,8 +1,11 @@
 package pretrain
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sort"
@@ -70,6 +73,18 @@ func (s *Set) TotalRows() int {
 		n += rows
 	}
 	return n
+}
+
+// SHA256 returns a hash of the files' hashes in the manifest, "" when there is none: it names the data.
+func (s *Set) SHA256() string {
+	if s.Manifest == nil {
+		return ""
+	}
+	h := sha256.New()
+	for _, path := range s.Files {
+		io.WriteString(h, s.Manifest.Find(filepath.Base(path)).SHA256)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func (s *Set) find(kind string) error {

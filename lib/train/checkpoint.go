@@ -18,11 +18,12 @@ import (
 
 // The files of a checkpoint.
 const (
-	modelFile   = "model.safetensors"
-	configFile  = "config.json"
-	vocabFile   = "vocab.txt"
-	momentsFile = "optimizer-00000-of-00001.safetensors"
-	stateFile   = "trainer.json"
+	modelFile     = "model.safetensors"
+	configFile    = "config.json"
+	vocabFile     = "vocab.txt"
+	tokenizerFile = "tokenizer_config.json"
+	momentsFile   = "optimizer-00000-of-00001.safetensors"
+	stateFile     = "trainer.json"
 )
 
 // The moments' names in momentsFile are these prefixes and the parameter's name.
@@ -46,6 +47,7 @@ type state struct {
 	Rows         []int   `json:"rows"` // of each training file, in name order
 	Seq          int     `json:"sequence_length"`
 	Vocabulary   string  `json:"vocabulary_sha256,omitempty"`
+	Data         string  `json:"data_sha256,omitempty"` // of the files' hashes, where the data has a manifest
 }
 
 func (t *Trainer) state() state {
@@ -55,12 +57,13 @@ func (t *Trainer) state() state {
 		_, _, epoch = t.order.At(samples - 1)
 	}
 	return state{Step: t.step, Samples: samples, Epoch: epoch, GlobalBatch: t.opt.GlobalBatch, Seed: t.opt.Seed, Steps: t.opt.Steps,
-		LearningRate: t.opt.LearningRate, Warmup: t.opt.Warmup, FileOrder: t.opt.FileOrder, Dropout: t.dropout, Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256}
+		LearningRate: t.opt.LearningRate, Warmup: t.opt.Warmup, FileOrder: t.opt.FileOrder, Dropout: t.dropout, Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256()}
 }
 
 // save writes the checkpoint of the current update. Rank 0 writes, the others go on and meet it at the next collective.
 func (t *Trainer) save() error {
 	if t.comm.Rank() != 0 {
+		t.saved = t.step
 		return nil
 	}
 	if err := t.metrics.file.Sync(); err != nil { // a checkpoint that outlives a power failure must not be ahead of its metrics
@@ -76,7 +79,7 @@ func (t *Trainer) save() error {
 	if err := draft.Commit(); err != nil {
 		return errors.Join(fmt.Errorf("save step %d: %w", t.step, err), draft.Discard())
 	}
-	if t.opt.Keep > 0 {
+	if t.saved = t.step; t.opt.Keep > 0 {
 		return ckpt.Prune(t.opt.Out, t.step, t.opt.Keep)
 	}
 	return nil
@@ -108,6 +111,12 @@ func (t *Trainer) writeParts(d *ckpt.Draft) error {
 			return err
 		}
 		if err := stream.WriteFile(d.Path(vocabFile), vocab); err != nil {
+			return err
+		}
+	}
+	if t.set.Manifest != nil { // Hugging Face's tokenizer lower-cases where nobody says otherwise
+		text := fmt.Appendf(nil, "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": %t}\n", t.set.Manifest.Options.LowerCase)
+		if err := stream.WriteFile(d.Path(tokenizerFile), text); err != nil {
 			return err
 		}
 	}
@@ -153,7 +162,7 @@ func (t *Trainer) resume(dir string) error {
 	if len(missing) > 0 {
 		return fmt.Errorf("resume from %s: no %s", dir, strings.Join(missing, ", "))
 	}
-	t.step = was.Step
+	t.step, t.saved = was.Step, was.Step
 	return t.loadMoments(dir)
 }
 
@@ -166,18 +175,29 @@ func (t *Trainer) change(was state) string {
 	}{
 		{"global batch", was.GlobalBatch, now.GlobalBatch}, {"seed", was.Seed, now.Seed}, {"steps", was.Steps, now.Steps},
 		{"learning rate", was.LearningRate, now.LearningRate}, {"warm-up", was.Warmup, now.Warmup}, {"file order", was.FileOrder, now.FileOrder},
-		{"dropout", was.Dropout, now.Dropout}, {"rows of the training files", fmt.Sprint(was.Rows), fmt.Sprint(now.Rows)},
-		{"sequence length", was.Seq, now.Seq}, {"vocabulary", was.Vocabulary, now.Vocabulary},
+		{"dropout", was.Dropout, now.Dropout}, {"vocabulary", was.Vocabulary, now.Vocabulary}, {"sequence length", was.Seq, now.Seq},
+		{"number of training files", len(was.Rows), len(now.Rows)},
 	} {
 		if c.was != c.now {
 			return fmt.Sprintf("%s was %v, now it is %v", c.what, c.was, c.now)
 		}
+	}
+	for i, rows := range now.Rows {
+		if was.Rows[i] != rows {
+			return fmt.Sprintf("training file %s had %d rows, now it has %d", filepath.Base(t.set.Files[i]), was.Rows[i], rows)
+		}
+	}
+	if was.Data != now.Data {
+		return "training data was other than now: same sizes, other contents"
 	}
 	return ""
 }
 
 // initFrom starts a new run from a checkpoint folder: its weights, and its moments where it has them; the update count is 0.
 func (t *Trainer) initFrom(dir string) error {
+	if err := t.sameVocabulary(dir); err != nil {
+		return err
+	}
 	missing, err := t.loadWeights(dir)
 	if err != nil {
 		return err
@@ -190,6 +210,19 @@ func (t *Trainer) initFrom(dir string) error {
 		return nil
 	}
 	return t.loadMoments(dir)
+}
+
+// sameVocabulary refuses weights whose tokens mean something else. Folders and data without a vocabulary cannot be compared.
+func (t *Trainer) sameVocabulary(dir string) error {
+	hash, _, err := stream.SHA256(filepath.Join(dir, vocabFile))
+	if errors.Is(err, os.ErrNotExist) || t.set.VocabSHA256 == "" {
+		return nil
+	}
+	if err == nil && hash != t.set.VocabSHA256 {
+		err = fault.WithHint(fmt.Errorf("start from %s: its %s is another vocabulary than the data's (SHA-256 %.12s, not %.12s)", dir, vocabFile, hash, t.set.VocabSHA256),
+			"make the shards with mkpretrain --vocab %s", filepath.Join(dir, vocabFile))
+	}
+	return err
 }
 
 // loadWeights returns the parameters that the file has not.

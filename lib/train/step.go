@@ -1,8 +1,11 @@
 package train
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"hpcbert/kernels"
 	"hpcbert/lib/bert"
@@ -81,6 +84,10 @@ func (t *Trainer) update(b share) (*measure, error) {
 	reducer := &reducer{comm: t.comm, gradients: kernels.Host[float32](t.model.Gradients)}
 	var sums bert.Result
 	for i, micro := range micros {
+		if stopped, err := t.stopBefore(i); err != nil || stopped {
+			return nil, cmp.Or(err, errStopped)
+		}
+		begin := time.Now()
 		t.unigram.count(micro)
 		var ready func(first, end int)
 		if i == len(micros)-1 && t.comm.Size() > 1 {
@@ -91,6 +98,7 @@ func (t *Trainer) update(b share) (*measure, error) {
 			return nil, err
 		}
 		sums.Add(r)
+		t.pace.took(time.Since(begin))
 	}
 	if err := reducer.wait(); err != nil {
 		return nil, err
@@ -109,7 +117,7 @@ func (t *Trainer) update(b share) (*measure, error) {
 
 // countTargets sums the targets of the global batch: the objective is a mean over all of them.
 func (t *Trainer) countTargets(micros []*bert.Batch) (*measure, error) {
-	var counts [4]int64
+	var counts [5]int64
 	for _, b := range micros {
 		counts[0] += int64(len(b.MaskedIDs))
 		counts[1] += int64(len(b.NextSentence))
@@ -119,9 +127,11 @@ func (t *Trainer) countTargets(micros []*bert.Batch) (*measure, error) {
 			counts[3] += length * length
 		}
 	}
+	counts[4] = t.pace.mean()
 	if err := t.comm.AllreduceInt64(counts[:]); err != nil {
 		return nil, err
 	}
+	t.pace.set(counts[4] / int64(t.comm.Size()))
 	m := &measure{masked: counts[0], sequences: counts[1], tokens: counts[2]}
 	m.flops = t.model.Config.FLOPs(int(m.tokens), counts[3], int(m.masked), int(m.sequences))
 	return m, nil
@@ -216,3 +226,46 @@ func (r *reducer) wait() error {
 	}
 	return r.err
 }
+
+// errStopped ends an update that was given up because a signal asked for the end.
+var errStopped = errors.New("stopped")
+
+// stopBefore tells all ranks alike whether to give the update up before micro-batch i. Ranks ask together: only before micro-batches that
+// every rank has, and seldom enough that waiting for each other costs nothing.
+func (t *Trainer) stopBefore(i int) (bool, error) {
+	least := (t.opt.GlobalBatch/t.comm.Size() + t.opt.MicroBatch - 1) / t.opt.MicroBatch // micro-batches of the smallest share
+	if i >= least || i%t.pace.every() != 0 {
+		return false, nil
+	}
+	return t.comm.Agree(t.stop())
+}
+
+// stopWait is how long a request to stop may wait.
+const stopWait = 2 * time.Second
+
+// pace is how often the ranks ask each other: about every stopWait, by the mean time of a micro-batch over all ranks in the last update.
+type pace struct {
+	spent   time.Duration
+	count   int64
+	between int64 // micro-batches from one question to the next; 0 = not known yet
+}
+
+func (p *pace) took(d time.Duration) {
+	p.spent += d
+	p.count++
+}
+
+// mean returns this rank's mean in microseconds, 0 when there was none yet, and starts anew.
+func (p *pace) mean() int64 {
+	us := p.spent.Microseconds() / max(p.count, 1)
+	p.spent, p.count = 0, 0
+	return us
+}
+
+func (p *pace) set(us int64) {
+	if p.between = 0; us > 0 {
+		p.between = stopWait.Microseconds() / us
+	}
+}
+
+func (p *pace) every() int { return int(max(p.between, 1)) }

@@ -70,7 +70,10 @@ type Trainer struct {
 	order    pretrain.Order
 	metrics  *metrics
 	unigram  *unigram
-	step     int      // updates done
+	step     int         // updates done
+	saved    int         // the update of the newest checkpoint
+	stop     func() bool // whether a signal asked for the end
+	pace     pace
 	lock     *os.File // of the output folder, on rank 0
 	dropout  bool
 
@@ -95,6 +98,9 @@ func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, 
 		known := *set
 		known.VocabSize = cfg.VocabSize
 		t.set = &known
+	}
+	if set.VocabSize > 0 && set.VocabSize < cfg.VocabSize {
+		opt.Warn("the model has %d tokens, the data's vocabulary %d: the others are never trained", cfg.VocabSize, set.VocabSize)
 	}
 	t.dropout = cfg.HiddenDropoutProb > 0 || cfg.AttentionProbsDropoutProb > 0
 	t.order = pretrain.NewShuffledOrder(t.set, opt.Seed)
@@ -177,7 +183,8 @@ func (t *Trainer) Close() {
 	t.lock.Close()
 }
 
-// Run trains to the last step, saving on the way; when stop says so, it saves and returns. All ranks call it.
+// Run trains to the last step, saving on the way. When stop says so, the update at work is given up, what was not saved is, and Run returns.
+// All ranks call it.
 func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 	s := Summary{FirstStep: t.step + 1, LastStep: t.step}
 	if t.step >= t.opt.Steps {
@@ -201,17 +208,13 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 		}
 	}()
 	window := &window{}
+	t.stop = stop
 	for t.step < t.opt.Steps && !s.Stopped {
-		if err := t.one(batches, window, &s); err != nil {
+		err := t.one(batches, window, &s)
+		if s.Stopped = errors.Is(err, errStopped); err != nil && !s.Stopped {
 			return s, err
 		}
-		asked, err := t.comm.Agree(stop())
-		if err != nil {
-			return s, err
-		}
-		s.Stopped = asked && t.step < t.opt.Steps
-		due := t.opt.SaveEvery > 0 && t.step%t.opt.SaveEvery == 0
-		if due || s.Stopped || t.step == t.opt.Steps {
+		if t.due(s.Stopped) {
 			if err := t.save(); err != nil {
 				return s, err
 			}
@@ -223,6 +226,11 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 		return s, err
 	}
 	return s, t.mark(s)
+}
+
+// due tells whether the current update is to be saved.
+func (t *Trainer) due(stopped bool) bool {
+	return t.step != t.saved && (stopped || t.step == t.opt.Steps || t.opt.SaveEvery > 0 && t.step%t.opt.SaveEvery == 0)
 }
 
 // measurePeak measures how fast all ranks at once could multiply and add; a device that cannot tell counts as unknown.
@@ -280,6 +288,9 @@ func (t *Trainer) one(batches <-chan share, w *window, s *Summary) error {
 		return b.err
 	}
 	m, err := t.update(b)
+	if errors.Is(err, errStopped) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("step %d: %w", t.step+1, err)
 	}
@@ -311,7 +322,7 @@ func (w *window) mean() float64 {
 	for _, loss := range w.losses {
 		sum += loss
 	}
-	return sum / float64(len(w.losses))
+	return sum / max(1, float64(len(w.losses)))
 }
 
 // unigram counts targets: its entropy is the loss of the best prediction that ignores the input.

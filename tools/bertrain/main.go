@@ -12,7 +12,7 @@
 // The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels; so neither the micro-batch
 // nor the number of ranks changes anything but rounding. (The original averages each micro-batch for itself.)
 //
-// SIGUSR2, SIGTERM and SIGINT save at the next step, write OUT/STOPPED and end; a finished run writes OUT/DONE. Send USR2 to the ranks:
+// SIGUSR2, SIGTERM, SIGINT and SIGHUP give the step at work up, save, write OUT/STOPPED and end; a finished run writes OUT/DONE. Send USR2 to the ranks:
 // mpirun kills them about two seconds after it gets TERM. SIGUSR1 prints a progress line.
 //
 // Exit status: 0 trained to the last step, or stopped by USR2 with everything saved; 1 failed; 2 wrong usage; 128+n after signal n.
@@ -42,19 +42,22 @@ import (
 var program = cli.Program{
 	Name:    "bertrain",
 	Summary: "pre-trains BERT with LAMB, alone or under mpirun",
-	Help: `Reads the HDF5 training shards of --data and the model shape --config; writes checkpoints OUT/step-NNNNNNNN in Hugging Face's form and OUT/metrics.jsonl. The same command run again goes on from the newest whole checkpoint.
+	Help: `Reads the HDF5 training shards of --data and the model shape --config; writes checkpoints OUT/step-NNNNNNNN in Hugging Face's form and OUT/metrics.jsonl. The same command run again goes on from the newest whole checkpoint. OUT/DONE says that the last step is done, OUT/STOPPED that a signal ended the run before.
 
-The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels. (The original averages each micro-batch for itself.) USR2, TERM and INT save at the next step and stop; USR1 prints progress.`,
+The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels. (The original averages each micro-batch for itself.) The optimizer is LAMB: betas 0.9 and 0.999, epsilon 1e-6, weight decay 0.01 but for biases and LayerNorm, gradients clipped to norm 1. The learning rate rises over the warm-up, then falls as the square root of what is left; the last step has rate 0.
+
+USR2, TERM, INT and HUP save and stop within seconds; a second TERM or INT ends at once. USR1 prints progress.`,
 	Examples: `
   bertrain --config configs/model/tiny.json --data hdf5 -o out --global-batch 32 --micro-batch 8 --steps 200
-  mpirun -np 4 bertrain --config configs/model/base.json --data hdf5 -o out --global-batch 256 --steps 7038 --save-every 200`,
+  mpirun -np 4 --bind-to none bertrain --config configs/model/base.json --data hdf5 -o one --global-batch 256 --steps 7038 --save-every 200
+  bertrain --config configs/model/base.json --data hdf5-512 -o two --init one/step-00007038 --global-batch 128 --steps 1563 --learning-rate 4e-3 --warmup 0.128`,
 }
 
 type options struct {
 	cli.Common
-	Config       string   `long:"config" value-name:"FILE" required:"true" description:"model shape, JSON as Hugging Face's config.json"`
-	Data         string   `long:"data" value-name:"DIR" required:"true" description:"folder of HDF5 training shards"`
-	Output       string   `short:"o" long:"output" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics"`
+	Config       string   `long:"config" value-name:"FILE" required:"true" description:"model shape, JSON as Hugging Face's config.json (required)"`
+	Data         string   `long:"data" value-name:"DIR" required:"true" description:"folder of HDF5 training shards (required)"`
+	Output       string   `short:"o" long:"output" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics (required)"`
 	GlobalBatch  int      `long:"global-batch" value-name:"N" default:"32" description:"sequences of one update, over all ranks"`
 	MicroBatch   int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once on a rank"`
 	Steps        int      `long:"steps" value-name:"N" default:"1000" description:"updates, also the length of the learning-rate schedule"`
@@ -109,7 +112,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 		}
 	}
 	defer func() { // a panic must end the other ranks too
-		if r := recover(); r != nil {
+		if r := recover(); r != nil && c.Size() == 1 {
+			panic(r)
+		} else if r != nil {
 			fmt.Fprintf(env.Stderr, "bertrain: error: rank %d on %s: %v\n%s", c.Rank(), c.Host(), r, debug.Stack())
 			c.Abort(1)
 			panic(r)
@@ -152,7 +157,13 @@ func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
 		}
 	}
 	if cfg.VocabSize == 0 {
-		cfg.VocabSize = set.VocabSize
+		if cfg.VocabSize = set.VocabSize; cfg.VocabSize == 0 {
+			return nil, fault.WithHint(fmt.Errorf("%s has no vocab.txt and %s no vocab_size", o.Data, o.Config), "give --vocab FILE, the vocabulary that the shards were made with")
+		}
+	}
+	if cores := env.IdleCores(); cores > 0 {
+		env.Warnf("%d of the node's cores are not used", cores)
+		env.Hintf("Open MPI binds a rank to one core: mpirun --bind-to none, or --map-by slot:PE=N; or say how many threads with -j")
 	}
 	dev, err := kernels.Open(o.Device, kernels.Options{Threads: env.Threads(), ISA: env.ISA()})
 	if err != nil {
@@ -167,6 +178,8 @@ func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
 	}
 	env.Infof("%d parameters, %d layers x %d, vocabulary %d; %d sequences of %d in %d files; %d rank(s) x %d thread(s) on %s",
 		t.Parameters(), cfg.NumHiddenLayers, cfg.HiddenSize, cfg.VocabSize, set.TotalRows(), set.Seq, len(set.Files), c.Size(), dev.Threads(), dev.Name())
+	env.Infof("%d steps of %d sequences in micro-batches of %d, learning rate %g with %.4g of the steps to warm up, seed %d, to %s",
+		o.Steps, o.GlobalBatch, o.MicroBatch, o.LearningRate, o.Warmup, o.Seed, o.Output)
 	return t, nil
 }
 
@@ -186,8 +199,10 @@ func (o *options) train(ctx context.Context, env *cli.Env, t *train.Trainer, c c
 		return false, abort(env, c, err)
 	}
 	if s.LastStep < s.FirstStep {
-		env.Infof("%s: already complete at step %d, nothing to do", o.Output, t.Step())
-		return false, nil
+		if !s.Stopped {
+			env.Infof("%s: already complete at step %d, nothing to do", o.Output, t.Step())
+		}
+		return s.Stopped, nil
 	}
 	env.Infof("loss of step %d %.4f, mean of the last ten %.4f, best constant prediction (unigram) %.4f", s.FirstStep, s.FirstLoss, s.LastLoss, s.ConstantLoss)
 	env.Summaryf("%d steps to step %d, %d sequences, %d tokens", s.LastStep-s.FirstStep+1, s.LastStep, s.Sequences, s.Tokens)
