@@ -55,6 +55,7 @@ func Create(name string) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{Name: name, temporary: f}
+	stream.Unlock(f) // HDF5 locks the file itself, through a descriptor of its own
 	err = call(func() (err error) {
 		w.file, err = hdf5.CreateFile(f.Name(), hdf5.F_ACC_TRUNC)
 		return err
@@ -229,6 +230,7 @@ func (w *Writer) Commit() error {
 		}
 	}
 	if err == nil {
+		stream.Lock(w.temporary) // as good as can be: HDF5 has let it go
 		err = stream.Finish(w.temporary, w.Name)
 	}
 	if err != nil {

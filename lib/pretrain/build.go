@@ -275,25 +275,11 @@ func (b *Build) make(ctx context.Context, input, out string, threads int) (Shard
 	}
 	e.Rows, e.Tokens, e.Masked, e.RandomNext = x.Len(), x.Tokens(), x.Masked(), x.RandomNext()
 	path := filepath.Join(b.Dir, out)
-	b.removeTemporaries(out)
 	if err := WriteInstances(ctx, path, x, threads); err != nil {
 		return e, err
 	}
 	e.SHA256, e.Bytes, err = stream.SHA256(path)
 	return e, err
-}
-
-// removeTemporaries removes what a killed run has left of a shard.
-func (b *Build) removeTemporaries(out string) {
-	entries, err := os.ReadDir(b.Dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if name := e.Name(); strings.HasPrefix(name, "."+out+".") && strings.HasSuffix(name, ".tmp") {
-			os.Remove(filepath.Join(b.Dir, name))
-		}
-	}
 }
 
 // finish records a whole shard in the manifest on disk, so that a later run finds it.

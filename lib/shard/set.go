@@ -23,8 +23,8 @@ type Set struct {
 	Dir, Name string
 	Options   Options
 
-	temporary string
-	made      bool // Dir, by us
+	temporary *os.File // a folder, locked
+	made      bool     // Dir, by us
 }
 
 // Manifest is what shards.json holds.
@@ -67,23 +67,24 @@ func Create(dir, name string, o Options, force bool) (*Set, error) {
 	} else if !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	temporary, err := os.MkdirTemp(dir, ".shard-*.tmp")
+	temporary, err := stream.TemporaryFolder(dir, "shard")
 	if err != nil {
 		s.Close()
-		return nil, fault.WithHint(fmt.Errorf("write into folder %s: %w", dir, err), "choose a folder you may write to")
+		return nil, fault.WithHint(err, "choose a folder you may write to")
 	}
 	s.temporary = temporary
 	return s, nil
 }
 
-// Spool is the hidden folder for what Scan must copy.
-func (s *Set) Spool() string { return s.temporary }
+// Spool is the hidden folder for what Scan must copy, and for unfinished shards.
+func (s *Set) Spool() string { return s.temporary.Name() }
 
 // Close removes what is unfinished, and the folder if the set made it and left nothing in it.
 func (s *Set) Close() error {
 	var err error
-	if s.temporary != "" {
-		err = os.RemoveAll(s.temporary)
+	if s.temporary != nil {
+		err = os.RemoveAll(s.Spool())
+		s.temporary.Close()
 	}
 	if s.made {
 		os.Remove(s.Dir) // fails, as it should, when the shards are there
@@ -186,7 +187,7 @@ func (s *Set) writeShards(ctx context.Context, c *Corpus, shards [][]int32, file
 			r := &reader{corpus: c}
 			defer r.close()
 			for i := range next {
-				if err := r.writeShard(ctx, filepath.Join(s.temporary, files[i].File), shards[i]); err != nil {
+				if err := r.writeShard(ctx, filepath.Join(s.Spool(), files[i].File), shards[i]); err != nil {
 					cancel(err)
 					continue
 				}
@@ -268,7 +269,7 @@ func (s *Set) commit(m *Manifest) error {
 		}
 	}
 	for _, f := range m.Files {
-		if err := os.Rename(filepath.Join(s.temporary, f.File), filepath.Join(s.Dir, f.File)); err != nil {
+		if err := os.Rename(filepath.Join(s.Spool(), f.File), filepath.Join(s.Dir, f.File)); err != nil {
 			return err
 		}
 	}

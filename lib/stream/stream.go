@@ -269,7 +269,7 @@ func (w *Writer) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return DiskFull(fmt.Errorf("write %s: %w", w.Name, err))
+	return DiskFull(fmt.Errorf("write %s: %w", w.Name, withoutPath(err)))
 }
 
 // DiskFull adds a hint to err if a file system without room is its cause.
@@ -301,35 +301,6 @@ func (w *Writer) Commit() error {
 	}
 	w.done = true
 	return nil
-}
-
-// Temporary creates the hidden temporary file that Finish later turns into name, for writers that need a real file of their own.
-func Temporary(name string) (*os.File, error) {
-	for i := 0; ; i++ {
-		temporary := filepath.Join(filepath.Dir(name), fmt.Sprintf(".%s.%d-%d.tmp", filepath.Base(name), os.Getpid(), i))
-		f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-		if errors.Is(err, os.ErrExist) {
-			continue // of another host's process of that number, or of one that was killed
-		}
-		if err != nil {
-			return nil, fmt.Errorf("create %s: %w", name, err)
-		}
-		return f, nil
-	}
-}
-
-// Finish makes the temporary f durable, closes it and gives it its name.
-func Finish(f *os.File, name string) error {
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(name))
 }
 
 // Spoil ends an output that failed with mark where it cannot be taken back, as standard output and pipes, so that the reader learns that

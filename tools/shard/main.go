@@ -40,7 +40,7 @@ before it that was killed with SIGKILL cannot tell: scripts set -o pipefail.
 # Files
 
 While it runs, the folder holds a hidden folder .shard-*.tmp with the shards so far and a copy of input that is packed or comes
-through a pipe: room for twice the text is needed. A run that is killed leaves it behind; it may be removed.
+through a pipe: room for twice the text is needed. A run that is killed leaves it behind; the next one removes it.
 
 # Memory
 

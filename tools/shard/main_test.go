@@ -130,6 +130,17 @@ func TestReplacing(t *testing.T) {
 	}
 }
 
+func TestWhatAKilledRunLeftIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, ".shard-123.tmp", "input0"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, referenceCorpus(), "--train", "1", "-o", dir)
+	if left := clitest.ReadFolder(t, dir); len(left) != 3 {
+		t.Errorf("%d files, want 3", len(left))
+	}
+}
+
 func TestFaults(t *testing.T) {
 	packed := clitest.Gzip(strings.Repeat(referenceCorpus(), 20))
 	cases := []struct {

@@ -34,8 +34,8 @@ func dump(pages int) string {
 	return b.String() + "</mediawiki>\n"
 }
 
-// pipeline runs wikiextract | segment | shard -o FOLDER; during runs beside it. It returns what each said, shard's error, and the folder.
-func pipeline(t *testing.T, bin string, stdin io.Reader, args []string, during func(wikiextract *os.Process)) (talk [3]bytes.Buffer, err error, folder string) {
+// pipeline runs wikiextract | segment | shard -o FOLDER; during runs beside it. It returns what each said, the folder, and shard's error.
+func pipeline(t *testing.T, bin string, stdin io.Reader, args []string, during func(wikiextract *os.Process)) (talk [3]bytes.Buffer, folder string, err error) {
 	t.Helper()
 	folder = filepath.Join(t.TempDir(), "S")
 	extract, segment := exec.Command(bin+"/wikiextract", args...), exec.Command(bin+"/segment")
@@ -65,7 +65,7 @@ func pipeline(t *testing.T, bin string, stdin io.Reader, args []string, during f
 	during(extract.Process)
 	extract.Wait()
 	segment.Wait()
-	return talk, spread.Wait(), folder
+	return talk, folder, spread.Wait()
 }
 
 // The examples of the help texts work as pasted, here with fewer shards.
@@ -125,7 +125,7 @@ func TestFailureReachesTheEndOfThePipeline(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			talk, err, folder := pipeline(t, bin, c.stdin, c.args, c.during)
+			talk, folder, err := pipeline(t, bin, c.stdin, c.args, c.during)
 			if err == nil {
 				t.Error("shard succeeded")
 			}
@@ -140,7 +140,7 @@ func TestFailureReachesTheEndOfThePipeline(t *testing.T) {
 		})
 	}
 	whole := clitest.WriteFile(t, "whole.gz", packed)
-	if talk, err, folder := pipeline(t, bin, nil, []string{whole}, func(*os.Process) {}); err != nil || len(clitest.ReadFolder(t, folder)) != 4 {
+	if talk, folder, err := pipeline(t, bin, nil, []string{whole}, func(*os.Process) {}); err != nil || len(clitest.ReadFolder(t, folder)) != 4 {
 		t.Errorf("whole dump: %v\n%s", err, &talk[2])
 	}
 }
