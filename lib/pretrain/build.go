@@ -46,12 +46,7 @@ func OutputName(input string) string {
 
 // Run makes the shards, Threads of them at a time, and ends at the first error. It returns the folder's manifest.
 func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
-	if err := b.checkInputs(ctx, inputs); err != nil {
-		return nil, err
-	}
-	want := &Manifest{Version: b.Version, Options: b.Options, VarySeed: b.VarySeed,
-		Vocabulary: VocabularyEntry{b.Tokenizer.Vocabulary().Size(), b.Tokenizer.Vocabulary().SHA256}}
-	fresh, err := b.open(want, inputs)
+	fresh, err := b.check(ctx, inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +94,37 @@ func Inputs(args []string) ([]string, error) {
 		}
 	}
 	return files, nil
+}
+
+// Plan returns the inputs of which Run would make shards, those not whole yet. It writes nothing.
+func (b *Build) Plan(ctx context.Context, inputs []string) ([]string, error) {
+	if _, err := b.check(ctx, inputs); err != nil {
+		return nil, err
+	}
+	var missing []string
+	for _, input := range inputs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		_, whole, err := b.whole(input)
+		if err != nil {
+			return nil, err
+		}
+		if whole == nil {
+			missing = append(missing, input)
+		}
+	}
+	return missing, nil
+}
+
+// check refuses inputs, or a folder, that do not fit; fresh tells that the folder held no manifest.
+func (b *Build) check(ctx context.Context, inputs []string) (fresh bool, err error) {
+	if err := b.checkInputs(ctx, inputs); err != nil {
+		return false, err
+	}
+	want := &Manifest{Version: b.Version, Options: b.Options, VarySeed: b.VarySeed,
+		Vocabulary: VocabularyEntry{b.Tokenizer.Vocabulary().Size(), b.Tokenizer.Vocabulary().SHA256}}
+	return b.open(want, inputs)
 }
 
 func (b *Build) checkInputs(ctx context.Context, inputs []string) error {
@@ -227,30 +253,41 @@ func (b *Build) one(ctx context.Context, input string, threads int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	sum, _, err := stream.SHA256(input)
+	sum, whole, err := b.whole(input)
 	if err != nil {
 		return err
 	}
-	out := OutputName(input)
-	b.mu.Lock()
-	old := b.manifest.Find(out)
-	if old != nil {
-		e := *old
-		old = &e
+	if whole != nil {
+		return b.finish(*whole, true)
 	}
-	b.mu.Unlock()
-	if old != nil && old.InputSHA256 == sum {
-		have, _, err := stream.SHA256(filepath.Join(b.Dir, out))
-		if err == nil && have == old.SHA256 {
-			return b.finish(*old, true)
-		}
-	}
-	e, err := b.make(ctx, input, out, threads)
+	e, err := b.make(ctx, input, OutputName(input), threads)
 	if err != nil {
 		return err
 	}
 	e.InputSHA256 = sum
 	return b.finish(e, false)
+}
+
+// whole returns the SHA-256 of an input, and the entry of its shard if that is whole already.
+func (b *Build) whole(input string) (sum string, e *ShardEntry, err error) {
+	if sum, _, err = stream.SHA256(input); err != nil {
+		return "", nil, err
+	}
+	out := OutputName(input)
+	var entry ShardEntry
+	b.mu.Lock()
+	if old := b.manifest.Find(out); old != nil {
+		entry = *old
+	}
+	b.mu.Unlock()
+	if entry.InputSHA256 != sum {
+		return sum, nil, nil
+	}
+	have, _, err := stream.SHA256(filepath.Join(b.Dir, out))
+	if err != nil || have != entry.SHA256 {
+		return sum, nil, nil
+	}
+	return sum, &entry, nil
 }
 
 func (b *Build) make(ctx context.Context, input, out string, threads int) (ShardEntry, error) {

@@ -56,6 +56,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"hpcbert/lib/cli"
@@ -148,19 +149,14 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 			env.Warnf(`%s has neither "training" nor "test" in its name: no program will read it by itself`, out)
 		}
 	}
+	build := &pretrain.Build{Dir: o.Output, Options: how, VarySeed: o.VarySeed, Vocabulary: text, Threads: env.Threads(), Force: o.Force, Version: cli.Version,
+		Tokenizer: wordpiece.New(vocab, wordpiece.Options{LowerCase: how.LowerCase})}
 	if o.DryRun {
-		for _, name := range args {
-			if _, err := fmt.Fprintf(env.Stdout, "%s\t%s/%s\n", name, strings.TrimRight(o.Output, "/"), pretrain.OutputName(name)); err != nil {
-				return fmt.Errorf("write standard output: %w", err)
-			}
-		}
-		return nil
+		return dryRun(ctx, env, build, args)
 	}
 	var made, skipped, rows, masked int
 	progress := env.Progress("making", "shards", int64(len(args)))
 	defer progress.Finish()
-	build := pretrain.Build{Dir: o.Output, Options: how, VarySeed: o.VarySeed, Vocabulary: text, Threads: env.Threads(), Force: o.Force, Version: cli.Version,
-		Tokenizer: wordpiece.New(vocab, wordpiece.Options{LowerCase: how.LowerCase})}
 	build.Done = func(e pretrain.ShardEntry, whole bool) {
 		if whole {
 			skipped++
@@ -177,6 +173,20 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	env.Summaryf("made %d shards with %d sequences and %d masked tokens, kept %d whole ones", made, rows, masked, skipped)
+	return nil
+}
+
+func dryRun(ctx context.Context, env *cli.Env, build *pretrain.Build, args []string) error {
+	missing, err := build.Plan(ctx, args)
+	if err != nil {
+		return err
+	}
+	for _, name := range missing {
+		if _, err := fmt.Fprintf(env.Stdout, "%s\t%s\n", name, filepath.Join(build.Dir, pretrain.OutputName(name))); err != nil {
+			return fmt.Errorf("write standard output: %w", err)
+		}
+	}
+	env.Summaryf("would make %d shards, keep %d whole ones", len(missing), len(args)-len(missing))
 	return nil
 }
 

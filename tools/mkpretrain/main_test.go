@@ -90,6 +90,34 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// What is whole already is not listed, and what a run would refuse is refused.
+func TestDryRunListsWhatIsMissing(t *testing.T) {
+	world(t)
+	dry := func(args ...string) (int, string, string) {
+		return mkpretrain(append([]string{"--vocab", "vocab.txt", "-o", "out", "--dry-run", "x_training_0.txt", "x_training_1.txt"}, args...)...)
+	}
+	if status, _, stderr := mkpretrain("--vocab", "vocab.txt", "-o", "out", "x_training_0.txt"); status != 0 {
+		t.Fatal(stderr)
+	}
+	all := "x_training_0.txt\tout/x_training_0.hdf5\nx_training_1.txt\tout/x_training_1.hdf5\n"
+	_, rest, _ := strings.Cut(all, "\n")
+	if status, stdout, stderr := dry(); status != 0 || stdout != rest || !strings.Contains(stderr, "would make 1 shards, keep 1 whole ones") {
+		t.Errorf("status %d, stdout %q, stderr %s", status, stdout, stderr)
+	}
+	if status, stdout, _ := dry("--force"); status != 0 || stdout != all {
+		t.Errorf("--force: status %d, stdout %q", status, stdout)
+	}
+	if status, _, stderr := dry("--seq", "64"); status != 1 || !strings.Contains(stderr, "made with --seq 128, not 64") {
+		t.Errorf("other options: status %d, stderr %s", status, stderr)
+	}
+	if err := os.WriteFile("x_training_0.txt", []byte("b\na\n\nc\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if status, stdout, _ := dry(); status != 0 || stdout != all {
+		t.Errorf("changed text: status %d, stdout %q", status, stdout)
+	}
+}
+
 // countIDs counts an id in a shard.
 func countIDs(t *testing.T, name string, id int32) int {
 	t.Helper()
@@ -177,6 +205,7 @@ func TestBadInput(t *testing.T) {
 		{"empty shard", with("empty_training_0.txt"), 1, "read empty_training_0.txt: no sentences", true},
 		{"shard without sentences", with("blank_training_0.txt"), 1, "read blank_training_0.txt: no sentences", true},
 		{"shard that is not UTF-8", with("latin_training_0.txt"), 1, "read latin_training_0.txt: line 3: byte 4 is not UTF-8", true},
+		{"shard of a program that failed", with("spoilt_training_0.txt"), 1, "read spoilt_training_0.txt: line 3: the program before failed: segment: terminated", true},
 		{"truncated shard", with("cut_training_0.gz"), 1, "read cut_training_0.gz: unexpected EOF", true},
 		{"a shard of HDF5", with("made/x_training_0.hdf5"), 1, "read made/x_training_0.hdf5: line 1", true},
 		{"a folder without text", with("made/none"), 1, "read made/none: no .txt file in the folder", true},
@@ -190,7 +219,7 @@ func TestBadInput(t *testing.T) {
 		{"other options than before", []string{"--vocab", "vocab.txt", "-o", "made", "--seq", "64", "x_training_0.txt"}, 1, "the shards in made were made with --seq 128, not 64", true},
 		{"other vocabulary than before", []string{"--vocab", "other.txt", "-o", "made", "x_training_0.txt"}, 1, "made with another vocabulary of 9 pieces", true},
 	}
-	put := map[string]string{"other.txt": vocabulary + "d\n", "shards.json": "{\n \"train\": 2\n}\n", "docs.jsonl": `{"id":"1","text":"a"}`, "dump.xml": "<mediawiki xml:lang=\"en\">\n"}
+	put := map[string]string{"spoilt_training_0.txt": "a b\n\n\x00failed: segment: terminated\n", "other.txt": vocabulary + "d\n", "shards.json": "{\n \"train\": 2\n}\n", "docs.jsonl": `{"id":"1","text":"a"}`, "dump.xml": "<mediawiki xml:lang=\"en\">\n"}
 	if err := os.Mkdir("made/none", 0o777); err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) (err er
 		return err
 	}
 	if o.MinChars < 0 {
-		return fault.Usagef("option --min-chars: %d characters", o.MinChars)
+		return fault.Usagef("option --min-chars: %d characters, want 0 or more", o.MinChars)
 	}
 	if err := stream.CheckOutput(o.Output, dumps...); err != nil {
 		return err

@@ -167,7 +167,7 @@ func TestFaults(t *testing.T) {
 		{"bad flag", dump, []string{"--frobnicate"}, 2, "unknown flag `frobnicate'"},
 		{"bad namespaces", dump, []string{"--namespaces=Talk"}, 2, `option --namespaces: "Talk" is not a number`},
 		{"no namespaces", dump, []string{"--namespaces="}, 2, `option --namespaces: "" is not a number`},
-		{"negative length", dump, []string{"--min-chars=-1"}, 2, "option --min-chars: -1 characters"},
+		{"negative length", dump, []string{"--min-chars=-1"}, 2, "option --min-chars: -1 characters, want 0 or more"},
 		{"output is the input", "", []string{"-o", good, good}, 2, "is also an input"},
 		{"output of bzip2", dump, []string{"-o", filepath.Join(dir, "out.bz2")}, 2, "hint: can write .gz and .zst"},
 		{"output folder is missing", dump, []string{"-o", filepath.Join(dir, "none", "out")}, 1, "no such file or directory"},
