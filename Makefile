@@ -9,7 +9,7 @@
 #   make test-slurm a four-node Slurm on this machine: sub/*.sub submitted, signalled at the time limit, requeued (needs root)
 #   make lint       gofmt, go vet, staticcheck, shellcheck, gcc -Wall -Wextra -Werror
 #   make bench      speed of the kernels on this CPU
-#   make install    copy bin/* and build/*.so below PREFIX
+#   make install    copy programs, manual pages, model shapes and job scripts below PREFIX
 #
 # Variables: DATA=folder of real data for the checks that need it (skipped without), MINILM=folder of real BERT weights, PREFIX=/usr/local.
 
@@ -33,7 +33,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 all: build
 
 # go build decides itself what is out of date.
-build: deps cudahost
+build: deps
 	$(GO) build -ldflags '-X hpcbert/lib/cli.Version=$(VERSION)' -o bin/ ./tools/...
 
 .PHONY: cudahost
@@ -60,10 +60,10 @@ demo: build
 real: build
 	test/real.sh "$(DATA)"
 
-test: lint build
+test: lint build cudahost
 	$(GO) test ./...
 
-test-slow: build
+test-slow: build cudahost
 	HPCBERT_SLOW=1 $(GO) test -timeout 60m ./...
 
 test-slurm: PACKAGES += slurmctld slurmd slurm-client munge
@@ -81,9 +81,11 @@ bench: build
 	test/bench.sh
 
 install: build
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/hpcbert/model share/hpcbert/sub)
 	install -m 755 $(addprefix bin/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 build/libhpcbert_cudahost.so $(DESTDIR)$(PREFIX)/lib
+	install -m 644 configs/model/*.json $(DESTDIR)$(PREFIX)/share/hpcbert/model
+	install -m 755 sub/*.sub $(DESTDIR)$(PREFIX)/share/hpcbert/sub
+	@for t in $(TOOLS); do SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) bin/$$t --man > $(DESTDIR)$(PREFIX)/share/man/man1/$$t.1 || exit 1; done
 
 clean:
 	rm -rf bin build demo real

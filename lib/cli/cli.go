@@ -103,7 +103,7 @@ func Run(p Program, o Options, work Work, args []string, env *Env) int {
 		fmt.Fprintf(env.Stdout, "%s (hpcbert) %s\n", p.Name, version())
 		return 0
 	case c.Man:
-		parser.WriteManPage(env.Stdout)
+		writeManPage(env.Stdout, parser, p)
 		return 0
 	case err != nil:
 		return env.Fail(fault.WithHint(fault.Usagef("%s", strings.TrimSpace(err.Error())), "%s --help lists the options", p.Name))

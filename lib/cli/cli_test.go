@@ -89,7 +89,7 @@ func TestWrongFlagsTouchNothing(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, c := range []struct{ flag, want string }{{"--help", "Examples:\n  sample x\n"}, {"--version", "sample (hpcbert) "}, {"--man", ".TH sample"}} {
+	for _, c := range []struct{ flag, want string }{{"--help", "Examples:\n  sample x\n"}, {"--version", "sample (hpcbert) "}, {"--man", ".SH EXAMPLES\n.nf\n  sample x\n"}} {
 		status, stdout, stderr := try(&sample{}, func(*Env, []string) error { t.Error("ran"); return nil }, c.flag)
 		if status != 0 || stderr != "" || !strings.Contains(stdout, c.want) {
 			t.Errorf("%s: exit status %d, %q, %q", c.flag, status, stdout, stderr)
