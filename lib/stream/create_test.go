@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +30,42 @@ func TestCreateWritesPipesInPlace(t *testing.T) {
 	}
 	if info, err := os.Lstat(name); err != nil || info.Mode().Type() != os.ModeNamedPipe {
 		t.Errorf("the pipe is gone: %v, %v", info, err)
+	}
+}
+
+// Spoil marks what a program reads, not what was committed, what vanishes, or a terminal.
+func TestSpoil(t *testing.T) {
+	spoil := func(name string, stdout io.Writer, commit bool) {
+		w, err := Create(name, stdout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.WriteString("text\n")
+		if commit {
+			w.Commit()
+		}
+		w.Spoil([]byte("mark\n"))
+		w.Close()
+	}
+	var failed, whole bytes.Buffer
+	spoil("-", &failed, false)
+	spoil("-", &whole, true)
+	if failed.String() != "text\nmark\n" || whole.String() != "text\n" {
+		t.Errorf("failed %q, whole %q", &failed, &whole)
+	}
+	name := filepath.Join(t.TempDir(), "out")
+	spoil(name, nil, false)
+	if _, err := os.Stat(name); !os.IsNotExist(err) {
+		t.Errorf("a failed file is there: %v", err)
+	}
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Skipf("skipped: no terminal: %v", err)
+	}
+	defer terminal.Close()
+	w, err := Create("-", terminal)
+	if err != nil || !w.term {
+		t.Errorf("a terminal is not known as one: %v", err)
 	}
 }
 

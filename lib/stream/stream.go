@@ -206,6 +206,7 @@ type Writer struct {
 	file *os.File       // nil for standard output
 	done bool
 	asIs bool // a device or pipe: written in place
+	term bool // standard output is a terminal, or another character device
 }
 
 // Create prepares the output name; "" and "-" mean stdout. A name that ends in .gz or .zst is compressed.
@@ -216,6 +217,10 @@ func Create(name string, stdout io.Writer) (*Writer, error) {
 	if name == "" || name == "-" {
 		w.Name = "standard output"
 		w.buf = bufio.NewWriterSize(stdout, bufferSize)
+		if f, ok := stdout.(*os.File); ok {
+			info, err := f.Stat()
+			w.term = err == nil && info.Mode()&os.ModeCharDevice != 0
+		}
 		return w, nil
 	}
 	if err := checkSuffix(name); err != nil {
@@ -304,12 +309,14 @@ func (w *Writer) Commit() error {
 }
 
 // Spoil ends an output that failed with mark where it cannot be taken back, as standard output and pipes, so that the reader learns that
-// it is not whole. It does nothing after Commit. Close is to follow.
+// it is not whole; a person at a terminal is told by the error message. It does nothing after Commit. Close is to follow.
 func (w *Writer) Spoil(mark []byte) {
 	if w.done || w.file != nil && !w.asIs {
 		return
 	}
-	w.buf.Write(mark) // when this fails too, nobody reads any more
+	if !w.term {
+		w.buf.Write(mark) // when this fails too, nobody reads any more
+	}
 	w.buf.Flush()
 	if w.pack != nil {
 		w.pack.Close()
