@@ -19,6 +19,7 @@ MINILM ?=
 export HPCBERT_DATA := $(if $(DATA),$(abspath $(DATA)))
 export HPCBERT_MINILM := $(if $(MINILM),$(abspath $(MINILM)))
 export CGO_ENABLED := 1
+unexport DATA MINILM
 
 GO ?= go
 CXX ?= g++

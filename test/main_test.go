@@ -62,8 +62,17 @@ func run(t *testing.T, cmd *exec.Cmd) result {
 	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
+var templateVariables = map[string]bool{"PHASE": true, "DATA": true, "OUT": true, "CONFIG": true, "BATCHSIZE": true, "MICROBATCH": true, "LR": true, "WARMUP": true, "STEPS": true, "SAVE_EVERY": true, "SEED": true, "PHASE1": true, "LAUNCHER": true, "RANKS_PER_NODE": true, "DRYRUN": true}
+
+// environment is this process's without what the job template reads: make passes DATA=... of its command line on.
 func environment() []string {
-	return append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "WORK="+work, "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+	var inherited []string
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); !templateVariables[name] {
+			inherited = append(inherited, v)
+		}
+	}
+	return append(inherited, "PATH="+programs+":"+os.Getenv("PATH"), "WORK="+work, "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
 		"OMPI_MCA_mpi_yield_when_idle=1", "OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_hwloc_base_binding_policy=none")
 }
 

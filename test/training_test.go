@@ -43,7 +43,7 @@ func TestKilledRunGoesOnToTheSameBytes(t *testing.T) {
 	needMPI(t)
 	needData(t)
 	whole, killed := t.TempDir(), t.TempDir()
-	options := "--steps 40 --save-every 10 --keep 0"
+	options := "--steps 40 --save-every 10 --keep 0 --global-batch 64" // long enough to be killed between 20 and 40
 	must(t, trainLine(2, whole, options))
 
 	cmd := exec.Command("bash", "-c", "exec "+trainLine(2, killed, options))
@@ -59,7 +59,7 @@ func TestKilledRunGoesOnToTheSameBytes(t *testing.T) {
 		t.Fatal("mpirun ended well although its ranks were killed")
 	}
 	if _, err := os.Stat(filepath.Join(killed, "step-00000040")); err == nil {
-		t.Skip("skipped: the run ended before it could be killed")
+		t.Fatal("the run ended before it could be killed: make it longer")
 	}
 	r := must(t, trainLine(2, killed, options))
 	if !strings.Contains(r.stderr, "going on from step") {
