@@ -6,5 +6,5 @@ data=${1:?usage: make real DATA=FOLDER (holds wiki/dumps and wordpiece/vocab)}
 dumps=("$data"/wiki/dumps/enwiki-latest-pages-articles1*.xml.bz2)
 [ -e "${dumps[0]}" ] || { echo "real: error: no enwiki dump in $data/wiki/dumps" >&2; exit 1; }
 export OUT="${OUT:-real}" DUMP="${dumps[0]}" VOCAB="$data/wordpiece/vocab/bert-base-uncased-vocab.txt"
-export STEPS="${STEPS:-300}"
+export STEPS="${STEPS:-600}"
 exec test/demo.sh
