@@ -260,16 +260,8 @@ func TestAttentionThreads(t *testing.T) {
 	qkv, dctx := normal(r, a.tokens()*3*a.hidden(), 0, 1), normal(r, a.tokens()*a.hidden(), 0, 1)
 	var first [3][]float32
 	for threads := 1; threads <= 3; threads++ {
-		dev, err := Open("cpu", Options{Threads: threads})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := dev.NewStream()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, lse, dqkv := runAttention(t, machine{s, dev.Name()}, a, qkv, dctx)
-		s.Close()
+		on := onThreads(t, threads)
+		ctx, lse, dqkv := runAttention(t, on, a, qkv, dctx)
 		for i, got := range [][]float32{ctx, lse, dqkv} {
 			if threads == 1 {
 				first[i] = got
@@ -317,23 +309,16 @@ func BenchmarkAttention(b *testing.B) {
 		for _, p := range []float32{0, 0.1} {
 			a := attentionBatch{lengths: slices.Repeat([]int32{int32(length)}, tokens/length), samples: upTo(tokens / length), heads: heads, d: h / heads}
 			drop := Dropout{Seed: 1, P: p}
-			dev, err := Open("cpu", Options{Threads: 2})
-			if err != nil {
-				b.Fatal(err)
-			}
-			s, err := dev.NewStream()
-			if err != nil {
-				b.Fatal(err)
-			}
-			t := benchmarkTensors(b, s, a)
+			s := onThreads(b, 2)
+			t := benchmarkTensors(b, s.Stream, a)
 			n := len(a.lengths)
-			b.Run(fmt.Sprintf("forward/%s/length=%d/dropout=%g", dev.Name(), length, p), func(b *testing.B) {
+			b.Run(fmt.Sprintf("forward/%s/length=%d/dropout=%g", s.name, length, p), func(b *testing.B) {
 				for b.Loop() {
 					s.AttentionForward(t.ctx, t.lse, t.qkv, t.starts, Tensor{}, t.samples, drop, n, tokens, heads, h)
 				}
 				b.ReportMetric(float64(b.Elapsed().Microseconds())/1e3/float64(b.N), "ms/4096tokens")
 			})
-			b.Run(fmt.Sprintf("backward/%s/length=%d/dropout=%g", dev.Name(), length, p), func(b *testing.B) {
+			b.Run(fmt.Sprintf("backward/%s/length=%d/dropout=%g", s.name, length, p), func(b *testing.B) {
 				for b.Loop() {
 					s.AttentionBackward(t.dqkv, t.dctx, t.ctx, t.lse, t.qkv, t.starts, Tensor{}, t.samples, drop, n, tokens, heads, h)
 				}
@@ -342,7 +327,6 @@ func BenchmarkAttention(b *testing.B) {
 			if err := s.Synchronize(); err != nil {
 				b.Fatal(err)
 			}
-			s.Close()
 		}
 	}
 }

@@ -285,16 +285,8 @@ func TestGEMMThreads(t *testing.T) {
 		x := newGEMMData(c, 1)
 		var first [3][]float32
 		for threads := 1; threads <= 5; threads++ {
-			dev, err := Open("cpu", Options{Threads: threads})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := dev.NewStream()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			d, pre, sums := x.run(t, machine{s, dev.Name()}, c)
+			on := onThreads(t, threads)
+			d, pre, sums := x.run(t, on, c)
 			if threads == 1 {
 				first = [3][]float32{d, pre, sums}
 				continue
@@ -396,30 +388,16 @@ func BenchmarkGEMM(b *testing.B) {
 }
 
 func benchmarkGEMM(b *testing.B, m, n, k int, epilogue Epilogue, weight bool) {
-	dev, err := Open("cpu", Options{Threads: runtime.NumCPU()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s, err := dev.NewStream()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
+	s := onThreads(b, runtime.NumCPU())
 	random := func(n int) Tensor {
-		t, err := dev.Alloc(Float32, n)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { dev.Free(t) })
-		Upload(s, t, normal(rand.New(rand.NewPCG(6, 0)), n, 0, 1/math.Sqrt(float64(k))))
-		return t
+		return tensor(b, s, normal(rand.New(rand.NewPCG(6, 0)), n, 0, 1/math.Sqrt(float64(k))))
 	}
 	g := GEMM{M: m, N: n, K: k, D: random(m * n), A: random(m * k), B: random(n * k), Epilogue: epilogue}
 	switch {
 	case weight:
 		g.ATransposed, g.Accumulate, g.ASums = true, true, random(m)
 	default:
-		g.BLayout, g.B = BPacked, random(dev.PackedLen(n, k, Float32))
+		g.BLayout, g.B = BPacked, random(s.dev.PackedLen(n, k, Float32))
 	}
 	if epilogue != Linear {
 		g.Pre = random(m * n)

@@ -33,12 +33,27 @@ func onEveryDevice(t *testing.T, test func(t *testing.T, m machine)) {
 
 func onDevice(t *testing.T, dev *Device, test func(t *testing.T, m machine)) {
 	t.Helper()
+	test(t, newMachine(t, dev))
+}
+
+// onThreads is the best instruction set of this computer with so many threads, until the test ends.
+func onThreads(t testing.TB, threads int) machine {
+	t.Helper()
+	dev, err := Open("cpu", Options{Threads: threads})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newMachine(t, dev)
+}
+
+func newMachine(t testing.TB, dev *Device) machine {
+	t.Helper()
 	s, err := dev.NewStream()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	test(t, machine{s, dev.Name()})
+	t.Cleanup(s.Close)
+	return machine{s, dev.Name()}
 }
 
 const cudaHostLibrary = "../build/libhpcbert_cudahost.so"
@@ -61,22 +76,14 @@ func sameForAnyThreads(t *testing.T, results func(t *testing.T, m machine) []flo
 	t.Helper()
 	var first []float32
 	for threads := 1; threads <= 3; threads++ {
-		dev, err := Open("cpu", Options{Threads: threads})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := dev.NewStream()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := results(t, machine{s, dev.Name()})
-		s.Close()
+		on := onThreads(t, threads)
+		got := results(t, on)
 		if threads == 1 {
 			first = got
 		}
 		for i := range first {
 			if math.Float32bits(got[i]) != math.Float32bits(first[i]) {
-				t.Errorf("%s: element %d of %d is %v with %d threads, %v with 1", dev.Name(), i, len(got), got[i], threads, first[i])
+				t.Errorf("%s: element %d of %d is %v with %d threads, %v with 1", on.name, i, len(got), got[i], threads, first[i])
 				break
 			}
 		}
