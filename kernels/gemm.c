@@ -150,7 +150,7 @@ static __attribute__((noinline)) void gemm_tile(float *c, int64_t ldc, const flo
 		for (int v = 0; v < GEMM_VECTORS; v++)
 			sum[r][v] = (vf){0};
 	}
-#pragma GCC unroll 4 /* a loop this short loses a tenth to its own counting */
+#pragma GCC unroll 4 /* the counting of so short a loop shows in its time */
 	for (int64_t i = 0; i < k; i++) {
 		vf column[GEMM_VECTORS];
 		for (int v = 0; v < GEMM_VECTORS; v++)
