@@ -22,17 +22,24 @@ static int has_avx512(void)
 	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+static int has_avx512bf16(void)
+{
+	return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+
 static int has_avx2(void)
 {
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #else
+#define has_avx512bf16 always
 #define has_avx512 always
 #define has_avx2 always
 #endif
 
 static const struct instruction_set sets[] = {
 	/* best first */
+	{"avx512bf16", cpu_ops_avx512bf16, has_avx512bf16},
 	{"avx512", cpu_ops_avx512, has_avx512},
 	{"avx2", cpu_ops_avx2, has_avx2},
 	{"neon", cpu_ops_neon, always},
@@ -51,6 +58,6 @@ const struct hpcbert_ops *cpu_ops(const char *name, const char **reason)
 			return usable ? set->ops() : NULL;
 		}
 	}
-	*reason = "unknown instruction set: avx512, avx2, neon or plain";
+	*reason = "unknown instruction set: avx512bf16, avx512, avx2, neon or plain";
 	return NULL;
 }

@@ -33,6 +33,7 @@ static inline int64_t item_end(long item, int64_t size, int64_t n)
 }
 
 /* The tables; one that was not compiled for this architecture is NULL. */
+const struct hpcbert_ops *cpu_ops_avx512bf16(void);
 const struct hpcbert_ops *cpu_ops_avx512(void);
 const struct hpcbert_ops *cpu_ops_avx2(void);
 const struct hpcbert_ops *cpu_ops_neon(void);

@@ -37,7 +37,7 @@ import (
 // Options chooses how a device works.
 type Options struct {
 	Threads int    // CPU threads; at least 1
-	ISA     string // CPU instruction set: "avx512", "avx2", "neon", "plain", or "" for the best one here
+	ISA     string // CPU instruction set: "avx512bf16", "avx512", "avx2", "neon", "plain", or "" for the best one here
 	Device  int    // number of the GPU
 	Library string // file of the backend "cuda" or "cudahost"; "" for libhpcbert_NAME.so in ../build or ../lib, seen from the program
 }

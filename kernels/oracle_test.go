@@ -21,7 +21,7 @@ type machine struct {
 // onEveryDevice runs test on each device present and says which they were. Two threads: the partition of work is exercised.
 func onEveryDevice(t *testing.T, test func(t *testing.T, m machine)) {
 	t.Helper()
-	for _, isa := range []string{"avx512", "avx2", "neon", "plain"} {
+	for _, isa := range []string{"avx512bf16", "avx512", "avx2", "neon", "plain"} {
 		dev, err := Open("cpu", Options{Threads: 2, ISA: isa})
 		if err != nil {
 			continue

@@ -2,6 +2,8 @@
 #ifndef HPCBERT_SIMD_H
 #define HPCBERT_SIMD_H
 
+#include "ops.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -12,6 +14,8 @@ typedef float vf __attribute__((vector_size(VL * 4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
 typedef uint32_t vu __attribute__((vector_size(VL * 4)));
 typedef float vf_unaligned __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+typedef uint16_t vh __attribute__((vector_size(VL * 2))); /* VL values of bfloat16, the upper halves of float32 */
+typedef uint16_t vh_unaligned __attribute__((vector_size(VL * 2), aligned(2), may_alias));
 
 /* The same value in every lane. Written as a difference because that compiles to one broadcast from memory. */
 INLINE vf vset(float x)
@@ -49,6 +53,121 @@ INLINE vf vselect(vi mask, vf a, vf b)
 {
 	return (vf)((mask & (vi)a) | (~mask & (vi)b));
 }
+
+/* The float32 values of bfloat16 ones: exact. */
+INLINE vf vwiden(vh h)
+{
+#if defined(__AVX512F__) && VL == 16
+	return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
+#elif defined(__AVX2__) && VL == 8
+	return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)h), 16);
+#else
+	return (vf)(__builtin_convertvector(h, vu) << 16);
+#endif
+}
+
+/* Rounded to the nearest bfloat16, to even in the middle; NaN stays NaN. The instruction of AVX-512 makes 0 of what is subnormal. */
+INLINE vh vround(vf x)
+{
+#if defined(__AVX512BF16__) && VL == 16
+	return (vh)_mm512_cvtneps_pbh((__m512)x);
+#else
+	vu bits = (vu)x;
+	bits += 0x7fff + ((bits >> 16) & 1);
+	bits = (vu)vselect(x == x, (vf)bits, vset(NAN)) >> 16;
+#if defined(__AVX512F__) && VL == 16
+	return (vh)_mm512_cvtepi32_epi16((__m512i)bits);
+#elif defined(__AVX2__) && VL == 8
+	return (vh)_mm_packus_epi32(_mm256_castsi256_si128((__m256i)bits), _mm256_extracti128_si256((__m256i)bits, 1));
+#else
+	return __builtin_convertvector(bits, vh);
+#endif
+#endif
+}
+
+INLINE float widen(uint16_t h)
+{
+	uint32_t bits = (uint32_t)h << 16;
+	float x;
+	memcpy(&x, &bits, sizeof x);
+	return x;
+}
+
+INLINE uint16_t round_bf16(float x)
+{
+	return vround(vset(x))[0];
+}
+
+/* Element i, or VL elements from there on, of an array of float32 or bfloat16. dtype is a constant where these are used. */
+INLINE float get(const void *p, int64_t i, int32_t dtype)
+{
+	return dtype == HPCBERT_BF16 ? widen(((const uint16_t *)p)[i]) : ((const float *)p)[i];
+}
+
+INLINE void put(void *p, int64_t i, float x, int32_t dtype)
+{
+	if (dtype == HPCBERT_BF16)
+		((uint16_t *)p)[i] = round_bf16(x);
+	else
+		((float *)p)[i] = x;
+}
+
+INLINE vf vget(const void *p, int64_t i, int32_t dtype)
+{
+	return dtype == HPCBERT_BF16 ? vwiden(*(const vh_unaligned *)((const uint16_t *)p + i)) : vload((const float *)p + i);
+}
+
+INLINE void vput(void *p, int64_t i, vf x, int32_t dtype)
+{
+	if (dtype == HPCBERT_BF16)
+		*(vh_unaligned *)((uint16_t *)p + i) = vround(x);
+	else
+		vstore((float *)p + i, x);
+}
+
+/* The first n < VL of them. */
+INLINE vf vget_first(const void *p, int64_t i, long n, int32_t dtype)
+{
+	if (dtype != HPCBERT_BF16)
+		return vload_first((const float *)p + i, n);
+	uint16_t lanes[VL] = {0};
+	memcpy(lanes, (const uint16_t *)p + i, (size_t)n * sizeof *lanes);
+	return vget(lanes, 0, dtype);
+}
+
+INLINE void vput_first(void *p, int64_t i, vf x, long n, int32_t dtype)
+{
+	if (dtype != HPCBERT_BF16) {
+		vstore_first((float *)p + i, x, n);
+		return;
+	}
+	uint16_t lanes[VL];
+	vput(lanes, 0, x, dtype);
+	memcpy((uint16_t *)p + i, lanes, (size_t)n * sizeof *lanes);
+}
+
+INLINE size_t dtype_bytes(int32_t dtype)
+{
+	return dtype == HPCBERT_BF16 ? 2 : 4;
+}
+
+/* sum + the products of the pairs of bfloat16 values in each lane of a and b */
+INLINE vf vdot(vf sum, vu a, vu b)
+{
+#if defined(__AVX512BF16__) && VL == 16
+	return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512)a, (__m512bh)(__m512)b);
+#else
+	sum += (vf)(a & 0xffff0000) * (vf)(b & 0xffff0000);
+	return sum + (vf)(a << 16) * (vf)(b << 16);
+#endif
+}
+
+/* An operation on arrays of either type is written once, with the type as its last parameter, and inlined into a body for each of them. */
+#define BODY_OF_EACH_DTYPE(name)                                                                \
+	static void name##_f32(void *arg, long item, int thread) { name(arg, item, thread, HPCBERT_F32); } \
+	static void name##_bf16(void *arg, long item, int thread) { name(arg, item, thread, HPCBERT_BF16); }
+#define BODY(name, dtype) ((dtype) == HPCBERT_BF16 ? name##_bf16 : name##_f32)
+#define HAS_DTYPE(dtype) ((dtype) == HPCBERT_F32 || (dtype) == HPCBERT_BF16)
 
 /* a > b ? a : b in each lane, so b where one of them is NaN; compilers do not see the one instruction that this is. */
 INLINE vf vmax(vf a, vf b)
