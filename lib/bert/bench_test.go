@@ -17,12 +17,12 @@ func BenchmarkStep(b *testing.B) {
 		b.Run(e.name, func(b *testing.B) {
 			c := DefaultConfig()
 			c.VocabSize, c.NumHiddenLayers = 30522, e.layers
-			benchmarkStep(b, c, e.sequences)
+			benchmarkStep(b, c, e.sequences, PreTraining)
 		})
 	}
 }
 
-func benchmarkStep(b *testing.B, c *Config, sequences int) {
+func benchmarkStep(b *testing.B, c *Config, sequences int, mode Mode) {
 	dev, err := kernels.Open("cpu", kernels.Options{Threads: runtime.NumCPU()})
 	if err != nil {
 		b.Fatal(err)
@@ -33,7 +33,7 @@ func benchmarkStep(b *testing.B, c *Config, sequences int) {
 	}
 	defer s.Close()
 	const length = 128
-	m, err := New(dev, s, c, Limits{Tokens: sequences * length, Sequences: sequences, Masked: sequences * length}, PreTraining)
+	m, err := New(dev, s, c, Limits{Tokens: sequences * length, Sequences: sequences, Masked: sequences * length}, mode)
 	if err != nil {
 		b.Fatal(err)
 	}

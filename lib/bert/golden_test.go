@@ -17,7 +17,7 @@ type rig struct {
 	s   *kernels.Stream
 }
 
-func newRig(t *testing.T, isa string, threads int, c *Config, lim Limits, heads Heads, extra ...Param) rig {
+func newRig(t *testing.T, isa string, threads int, c *Config, lim Limits, mode Mode, extra ...Param) rig {
 	t.Helper()
 	dev, err := kernels.Open("cpu", kernels.Options{Threads: threads, ISA: isa})
 	if err != nil {
@@ -28,7 +28,7 @@ func newRig(t *testing.T, isa string, threads int, c *Config, lim Limits, heads 
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	m, err := New(dev, s, c, lim, heads, extra...)
+	m, err := New(dev, s, c, lim, mode, extra...)
 	if err != nil {
 		t.Fatal(err)
 	}

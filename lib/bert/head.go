@@ -29,17 +29,20 @@ func (m *Model) mlmParams() *mlmHead {
 	}
 }
 
-func (p *mlmHead) plan(m *Model, a *arena) {
-	n, h := m.limits.Masked, m.Config.HiddenSize
-	p.transform.plan(m, a)
-	p.decoder.plan(m, a)
+func (p *mlmHead) planPacked(m *Model, a *arena) {
+	p.transform.planPacked(m, a)
+	p.decoder.planPacked(m, a)
 	a.floats(p.decoder.out, &p.decoder.bias)
+}
+
+func (p *mlmHead) planActivations(m *Model, a *arena) {
+	n, h := m.limits.Masked, m.Config.HiddenSize
 	a.ints(n, &p.rows, &p.targets, &p.predicted)
-	a.floats(n*h, &p.x, &p.pre, &p.act, &p.y)
+	a.values(n*h, &p.x, &p.pre, &p.act, &p.y)
 	a.floats(n, &p.mean, &p.rstd, &p.loss)
-	a.floats(n*p.decoder.out, &p.logits)
+	a.values(n*p.decoder.out, &p.logits)
 	if m.trains() {
-		a.floats(n*h, &p.dy)
+		a.values(n*h, &p.dy)
 	}
 }
 
@@ -88,11 +91,11 @@ type nspHead struct {
 	logits             kernels.Tensor // [B, 2]
 }
 
-func (p *nspHead) plan(m *Model, a *arena) {
+func (p *nspHead) planActivations(m *Model, a *arena) {
 	n := m.limits.Sequences
 	a.ints(n, &p.targets, &p.predicted)
 	a.floats(n, &p.loss)
-	a.floats(n*p.out, &p.logits)
+	a.values(n*p.out, &p.logits)
 }
 
 func (p *nspHead) losses(m *Model, scale float32) {

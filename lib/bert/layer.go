@@ -42,21 +42,21 @@ func (m *Model) layerParams(i int) layer {
 	}
 }
 
-// planWeights makes room for the forms of the weights that the products read.
-func (l *layer) planWeights(m *Model, a *arena) {
+// planPacked makes room for the forms of the weights that the products read.
+func (l *layer) planPacked(m *Model, a *arena) {
 	for _, d := range []*dense{&l.qkv, &l.attention, &l.intermediate, &l.output} {
-		d.plan(m, a)
+		d.planPacked(m, a)
 	}
 	a.floats(l.qkv.out, &l.qkv.bias)
 }
 
-// planActivations makes room for what the layer keeps and its output.
-func (l *layer) planActivations(m *Model, a *arena) {
+// plan makes room for what the layer keeps beside its output.
+func (l *activations) plan(m *Model, a *arena) {
 	t, h := m.limits.Tokens, m.Config.HiddenSize
-	a.floats(t*3*h, &l.projections)
-	a.floats(t*h, &l.context, &l.z1, &l.y1, &l.z2, &l.y)
+	a.values(t*3*h, &l.projections)
+	a.values(t*h, &l.context, &l.z1, &l.y1, &l.z2)
 	a.floats(t*m.Config.NumAttentionHeads, &l.lse)
-	a.floats(t*m.Config.IntermediateSize, &l.pre, &l.act)
+	a.values(t*m.Config.IntermediateSize, &l.pre, &l.act)
 	a.floats(t, &l.mean1, &l.rstd1, &l.mean2, &l.rstd2)
 }
 

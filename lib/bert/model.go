@@ -12,14 +12,16 @@ import (
 	"hpcbert/kernels"
 )
 
-// Heads says what a model has beside its encoder and pooler, and whether it learns.
-type Heads int
+// Mode says what a model has beside its encoder and pooler, whether it learns, and how it computes.
+type Mode int
 
 // What can be joined with |.
 const (
-	Encoder     Heads = 0
-	PreTraining Heads = 1 << 0 // the MLM and NSP heads
-	ForwardOnly Heads = 1 << 1 // no gradients: no memory for the backward pass
+	Encoder               Mode = 0
+	PreTraining           Mode = 1 << 0 // the MLM and NSP heads
+	ForwardOnly           Mode = 1 << 1 // no gradients: no memory for the backward pass
+	CheckpointActivations Mode = 1 << 2 // keep the layers' inputs alone and compute the rest again in the backward pass (Chen et al. 2016): the same bits
+	BFloat16              Mode = 1 << 3 // activations, their gradients and the products' weights in bfloat16; everything else stays float32
 )
 
 // vocabularyAlign is what the decoder's columns are padded to; only buffers see the padding.
@@ -35,7 +37,8 @@ type Model struct {
 	dev    *kernels.Device
 	s      *kernels.Stream
 	limits Limits
-	heads  Heads
+	mode   Mode
+	dtype  kernels.DType  // of activations, their gradients and packed weights
 	index  map[string]int // of Params, by name
 	owned  []kernels.Tensor
 
@@ -52,7 +55,21 @@ type Model struct {
 
 // New makes a model for micro-batches within the limits, on one stream of the device. Its weights are 0: call Init or Load. Params of other
 // heads may be given; they follow the model's own in the arenas, Offset and Len are filled in.
-func New(dev *kernels.Device, s *kernels.Stream, cfg *Config, lim Limits, heads Heads, extra ...Param) (*Model, error) {
+func New(dev *kernels.Device, s *kernels.Stream, cfg *Config, lim Limits, mode Mode, extra ...Param) (*Model, error) {
+	m, err := outline(dev, cfg, lim, mode, extra)
+	if err != nil {
+		return nil, err
+	}
+	m.s = s
+	if err := m.allocate(); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("model of %d parameters: %w", m.Parameters(), err)
+	}
+	return m, nil
+}
+
+// outline is a model without memory.
+func outline(dev *kernels.Device, cfg *Config, lim Limits, mode Mode, extra []Param) (*Model, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, fmt.Errorf("model shape: %w", err)
 	}
@@ -62,18 +79,20 @@ func New(dev *kernels.Device, s *kernels.Stream, cfg *Config, lim Limits, heads 
 	if lim.Tokens < 1 || lim.Sequences < 1 || lim.Masked < 0 {
 		return nil, fmt.Errorf("model: limits of %d tokens, %d sequences, %d masked rows", lim.Tokens, lim.Sequences, lim.Masked)
 	}
-	m := &Model{Config: cfg.Clone(), dev: dev, s: s, limits: lim, heads: heads, index: map[string]int{}}
-	m.listParams(extra)
-	if err := m.allocate(); err != nil {
-		m.Close()
-		return nil, fmt.Errorf("model of %d parameters: %w", m.Parameters(), err)
+	m := &Model{Config: cfg.Clone(), dev: dev, limits: lim, mode: mode, dtype: kernels.Float32, index: map[string]int{}}
+	if mode&BFloat16 != 0 {
+		m.dtype = kernels.BFloat16
 	}
+	if dev.PackedLen(1, 1, m.dtype) == 0 {
+		return nil, fmt.Errorf("model: device %s, type %s: %w", dev.Name(), m.dtype, kernels.ErrUnsupported)
+	}
+	m.listParams(extra)
 	return m, nil
 }
 
 func (m *Model) listParams(extra []Param) {
 	m.Params = m.Config.EncoderParams()
-	if m.heads&PreTraining != 0 {
+	if m.mode&PreTraining != 0 {
 		m.Params = m.Config.Params()
 	}
 	l := paramList{params: m.Params}
@@ -141,4 +160,6 @@ func (m *Model) slice(arena kernels.Tensor, name string) kernels.Tensor {
 // ZeroGradients clears the gradients before the first micro-batch of a step.
 func (m *Model) ZeroGradients() { m.s.Zero(m.Gradients) }
 
-func (m *Model) trains() bool { return m.heads&ForwardOnly == 0 }
+func (m *Model) trains() bool { return m.mode&ForwardOnly == 0 }
+
+func (m *Model) recomputes() bool { return m.trains() && m.mode&CheckpointActivations != 0 }

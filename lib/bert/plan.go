@@ -2,9 +2,39 @@ package bert
 
 import "hpcbert/kernels"
 
+// Memory is what a model takes on its device, in bytes.
+type Memory struct {
+	Weights     int64 // float32
+	Gradients   int64 // float32
+	Packed      int64 // the weights again, in the forms that products read
+	Activations int64 // of one micro-batch, with their gradients and the batch itself
+}
+
+// Total returns the sum.
+func (m Memory) Total() int64 { return m.Weights + m.Gradients + m.Packed + m.Activations }
+
+// Plan returns what New would take, and takes nothing.
+func Plan(dev *kernels.Device, cfg *Config, lim Limits, mode Mode, extra ...Param) (Memory, error) {
+	m, err := outline(dev, cfg, lim, mode, extra)
+	if err != nil {
+		return Memory{}, err
+	}
+	m.listTensors()
+	p := Memory{Weights: int64(arenaLen(m.Params) * kernels.Float32.Size())}
+	if m.trains() {
+		p.Gradients = p.Weights
+	}
+	for _, dtype := range m.dtypes() {
+		p.Packed += int64(m.measure(dtype, m.planPacked) * dtype.Size())
+		p.Activations += int64(m.measure(dtype, m.planActivations) * dtype.Size())
+	}
+	return p, nil
+}
+
 // arena hands out memory of one type; without memory it only measures.
 type arena struct {
 	dtype  kernels.DType
+	value  kernels.DType // of activations and packed weights
 	memory kernels.Tensor
 	used   int
 }
@@ -14,9 +44,10 @@ func (a *arena) take(dtype kernels.DType, n int, tensors []*kernels.Tensor) {
 	if dtype != a.dtype {
 		return
 	}
+	line := 64 / dtype.Size() // elements of a cache line
 	for _, t := range tensors {
 		start := a.used
-		a.used += aligned(n)
+		a.used += (n + line - 1) / line * line
 		if !a.memory.IsZero() {
 			*t = a.memory.Slice(start, start+n)
 		}
@@ -25,9 +56,11 @@ func (a *arena) take(dtype kernels.DType, n int, tensors []*kernels.Tensor) {
 
 func (a *arena) floats(n int, tensors ...*kernels.Tensor) { a.take(kernels.Float32, n, tensors) }
 
+func (a *arena) values(n int, tensors ...*kernels.Tensor) { a.take(a.value, n, tensors) }
+
 func (a *arena) ints(n int, tensors ...*kernels.Tensor) { a.take(kernels.Int32, n, tensors) }
 
-// allocate makes the arenas and points everything into them. The plan runs twice: to measure, then to hand out the memory.
+// allocate makes the arenas and points everything into them. Each layout runs twice: to measure, then to hand out the memory.
 func (m *Model) allocate() error {
 	n := arenaLen(m.Params)
 	var err error
@@ -40,14 +73,14 @@ func (m *Model) allocate() error {
 		}
 	}
 	m.listTensors()
-	for _, dtype := range []kernels.DType{kernels.Float32, kernels.Int32} {
-		measure := arena{dtype: dtype}
-		m.plan(&measure)
-		memory, err := m.alloc(dtype, measure.used)
-		if err != nil {
-			return err
+	for _, layout := range []func(*arena){m.planPacked, m.planActivations} {
+		for _, dtype := range m.dtypes() {
+			memory, err := m.alloc(dtype, m.measure(dtype, layout))
+			if err != nil {
+				return err
+			}
+			layout(&arena{dtype: dtype, value: m.dtype, memory: memory})
 		}
-		m.plan(&arena{dtype: dtype, memory: memory})
 	}
 	m.link()
 	results := max(m.limits.Masked, m.limits.Sequences)
@@ -56,7 +89,26 @@ func (m *Model) allocate() error {
 	return nil
 }
 
+// dtypes are those of the model's arenas.
+func (m *Model) dtypes() []kernels.DType {
+	types := []kernels.DType{kernels.Float32, kernels.Int32}
+	if m.dtype != kernels.Float32 {
+		types = append(types, m.dtype)
+	}
+	return types
+}
+
+// measure returns how many elements of a type a layout takes.
+func (m *Model) measure(dtype kernels.DType, layout func(*arena)) int {
+	a := arena{dtype: dtype, value: m.dtype}
+	layout(&a)
+	return a.used
+}
+
 func (m *Model) alloc(dtype kernels.DType, n int) (kernels.Tensor, error) {
+	if n == 0 {
+		return kernels.Tensor{}, nil
+	}
 	t, err := m.dev.Alloc(dtype, n)
 	if err == nil {
 		m.owned = append(m.owned, t)
@@ -76,30 +128,46 @@ func (m *Model) listTensors() {
 		m.layers[i] = m.layerParams(i)
 	}
 	m.pooler = m.dense("bert.pooler.dense", h, h)
-	if m.heads&PreTraining != 0 {
+	if m.mode&PreTraining != 0 {
 		m.mlm = m.mlmParams()
 		m.nsp = &nspHead{dense: m.dense("cls.seq_relationship", 2, h)}
 	}
 }
 
-// plan lays out everything in the arena's memory.
-func (m *Model) plan(a *arena) {
+// planPacked lays out the forms of the weights that products read.
+func (m *Model) planPacked(a *arena) {
 	for i := range m.layers {
-		m.layers[i].planWeights(m, a)
-		if i == 0 || m.trains() {
-			m.layers[i].planActivations(m, a)
+		m.layers[i].planPacked(m, a)
+	}
+	m.pooler.planPacked(m, a)
+	if m.mlm != nil {
+		m.mlm.planPacked(m, a)
+		m.nsp.planPacked(m, a)
+	}
+}
+
+// planActivations lays out what one micro-batch needs.
+func (m *Model) planActivations(a *arena) {
+	outputs := len(m.layers)
+	if !m.trains() {
+		outputs = 1
+	}
+	for i := range m.layers[:outputs] {
+		a.values(m.limits.Tokens*m.Config.HiddenSize, &m.layers[i].y)
+		if i == 0 || !m.recomputes() {
+			m.layers[i].activations.plan(m, a)
 		}
 	}
 	m.run.plan(m, a)
 	m.scratch.plan(m, a)
 	if m.mlm != nil {
-		m.mlm.plan(m, a)
-		m.nsp.plan(m, a)
+		m.mlm.planActivations(m, a)
+		m.nsp.planActivations(m, a)
 	}
 }
 
-// link makes each layer's input the output of the one before. A forward pass alone keeps nothing: all layers use the activations of the
-// first, and two buffers are input and output in turn.
+// link makes each layer's input the output of the one before. Where each layer keeps only its input for the backward pass, all use the other
+// activations of the first. A forward pass alone keeps nothing: two buffers are input and output in turn.
 func (m *Model) link() {
 	first := &m.layers[0]
 	turns := [2]kernels.Tensor{first.y, m.scratch.input}
@@ -107,8 +175,10 @@ func (m *Model) link() {
 	for i := range m.layers {
 		l := &m.layers[i]
 		l.x = x
-		if !m.trains() {
+		if !m.trains() || m.recomputes() {
 			l.activations = first.activations
+		}
+		if !m.trains() {
 			l.y = turns[i%2]
 		}
 		x = l.y
@@ -162,12 +232,12 @@ type scratch struct {
 
 func (w *scratch) plan(m *Model, a *arena) {
 	t, b, h := m.limits.Tokens, m.limits.Sequences, m.Config.HiddenSize
-	a.floats(t*h, &w.embedded, &w.input)
+	a.values(t*h, &w.embedded, &w.input)
 	a.floats(t, &w.embeddedMean, &w.embeddedRstd)
-	a.floats(b*h, &w.first, &w.pooled)
+	a.values(b*h, &w.first, &w.pooled)
 	if m.trains() {
-		a.floats(t*h, &w.dhidden, &w.dz, &w.dcontext)
-		a.floats(t*max(m.Config.IntermediateSize, 3*h), &w.wide)
-		a.floats(b*h, &w.dpooled, &w.dfirst)
+		a.values(t*h, &w.dhidden, &w.dz, &w.dcontext)
+		a.values(t*max(m.Config.IntermediateSize, 3*h), &w.wide)
+		a.values(b*h, &w.dpooled, &w.dfirst)
 	}
 }

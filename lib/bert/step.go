@@ -3,6 +3,7 @@ package bert
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"hpcbert/kernels"
 )
@@ -45,8 +46,10 @@ func (m *Model) Refresh() {
 	for i := range m.layers {
 		m.layers[i].refresh(m.s)
 	}
+	m.pooler.pack(m.s, m.pooler.weight, 0, m.pooler.out)
 	if m.mlm != nil {
 		m.mlm.refresh(m)
+		m.nsp.pack(m.s, m.nsp.weight, 0, m.nsp.out)
 	}
 }
 
@@ -102,14 +105,27 @@ func (m *Model) Encode(b *Batch) (hidden, pooled []float32, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	hidden, pooled = make([]float32, h.Len()), make([]float32, p.Len())
-	kernels.Download(m.s, hidden, h)
-	kernels.Download(m.s, pooled, p)
+	hidden, pooled = m.download(h), m.download(p)
 	return hidden, pooled, m.s.Synchronize()
 }
 
+// download returns activations as float32.
+func (m *Model) download(x kernels.Tensor) []float32 {
+	values := make([]float32, x.Len())
+	if x.DType() == kernels.Float32 {
+		kernels.Download(m.s, values, x)
+		return values
+	}
+	upper := make([]uint16, x.Len()) // bfloat16 is the upper half of a float32
+	kernels.Download(m.s, upper, x)
+	for i, bits := range upper {
+		values[i] = math.Float32frombits(uint32(bits) << 16)
+	}
+	return values
+}
+
 // EncodeForward is the forward pass up to the last layer's rows [T, H] and the pooled vectors [B, H], on the device, for heads outside this
-// package. Both hold until the next forward pass.
+// package. Both are of the activations' type and hold until the next forward pass.
 func (m *Model) EncodeForward(b *Batch, o Objective) (hidden, pooled kernels.Tensor, err error) {
 	if err := m.begin(b, o, false); err != nil {
 		return hidden, pooled, err
@@ -120,7 +136,7 @@ func (m *Model) EncodeForward(b *Batch, o Objective) (hidden, pooled kernels.Ten
 }
 
 // EncodeBackward adds the gradients of the latest EncodeForward, given those of its rows, dhidden [T, H], and of its pooled vectors,
-// dpooled [B, H] or none; both are overwritten. Gradients of other heads must be final before: done, which may be nil, is told of them first.
+// dpooled [B, H] or none; both are of the activations' type and overwritten. Gradients of other heads must be final before: done, which may be nil, is told of them first.
 func (m *Model) EncodeBackward(dhidden, dpooled kernels.Tensor, done Done) error {
 	if !m.trains() {
 		return errors.New("backward: the model was made for forward passes only")
@@ -129,7 +145,11 @@ func (m *Model) EncodeBackward(dhidden, dpooled kernels.Tensor, done Done) error
 		m.poolerBackward(dhidden, dpooled)
 	}
 	end := m.finished(done, m.offset("bert.pooler.dense.weight"), m.Gradients.Len())
-	for i := len(m.layers) - 1; i >= 0; i-- {
+	last := len(m.layers) - 1
+	for i := last; i >= 0; i-- {
+		if m.recomputes() && i < last { // of the last layer everything is still there
+			m.layers[i].forward(m, i)
+		}
 		m.layers[i].backward(m, i, dhidden)
 		end = m.finished(done, m.offset(layerName(i)+"attention.self.query.weight"), end)
 	}
