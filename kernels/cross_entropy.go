@@ -16,12 +16,12 @@ import "C"
 // with sums in float64. predicted[i] is the first column that holds the largest logit. A target below 0 gives loss 0 and gradient 0; one at
 // or beyond v, or a NaN in the row, gives a loss of NaN. dlogits may be logits; predicted and dlogits may be the zero Tensor.
 func (s *Stream) CrossEntropy(loss, predicted, dlogits, logits, targets Tensor, scale float32, m, v, ld int) {
-	needs := []need{sized("loss", loss, m), sized("logits", logits, m*ld), sized("targets", targets, m)}
+	needs := []need{sized("loss", loss, m).of(Float32), sized("logits", logits, m*ld), sized("targets", targets, m).of(Int32)}
 	if !predicted.IsZero() {
-		needs = append(needs, sized("predicted", predicted, m))
+		needs = append(needs, sized("predicted", predicted, m).of(Int32))
 	}
 	if !dlogits.IsZero() {
-		needs = append(needs, sized("dlogits", dlogits, m*ld))
+		needs = append(needs, sized("dlogits", dlogits, m*ld).of(logits.dtype))
 	}
 	if !s.ok("cross_entropy", needs...) {
 		return

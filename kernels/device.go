@@ -200,14 +200,21 @@ func (s *Stream) Zero(t Tensor) {
 	}
 }
 
-// need is a tensor argument and the elements the operation will touch.
+// need is a tensor argument, the elements the operation will touch, and their type where only one will do.
 type need struct {
-	name string
-	t    Tensor
-	n    int
+	name  string
+	t     Tensor
+	n     int
+	typed bool
+	dtype DType
 }
 
-func sized(name string, t Tensor, n int) need { return need{name, t, n} }
+func sized(name string, t Tensor, n int) need { return need{name: name, t: t, n: n} }
+
+func (a need) of(dtype DType) need {
+	a.typed, a.dtype = true, dtype
+	return a
+}
 
 // ok checks the arguments of an operation; false when it must not run.
 func (s *Stream) ok(op string, needs ...need) bool {
@@ -217,6 +224,10 @@ func (s *Stream) ok(op string, needs ...need) bool {
 	for _, a := range needs {
 		if a.t.n < a.n {
 			s.err = fmt.Errorf("%s: %s has %d elements, needs %d", op, a.name, a.t.n, a.n)
+			return false
+		}
+		if a.typed && a.n > 0 && a.t.dtype != a.dtype {
+			s.err = fmt.Errorf("%s: %s is %s, needs %s", op, a.name, a.t.dtype, a.dtype)
 			return false
 		}
 	}

@@ -31,7 +31,8 @@ func (d Dropout) tokens(t int) int {
 // Dropout sets y [t,h] to x with a part d.P of its elements dropped and the rest divided by 1 - d.P; also the backward pass. samples and
 // positions [t] name each row's draws; they may be the zero Tensor when d.P is 0. y may be x.
 func (s *Stream) Dropout(y, x, samples, positions Tensor, d Dropout, t, h int) {
-	if !s.ok("dropout", sized("y", y, t*h), sized("x", x, t*h), sized("samples", samples, d.tokens(t)), sized("positions", positions, d.tokens(t))) {
+	if !s.ok("dropout", sized("y", y, t*h).of(x.dtype), sized("x", x, t*h), sized("samples", samples, d.tokens(t)).of(Int32),
+		sized("positions", positions, d.tokens(t)).of(Int32)) {
 		return
 	}
 	drop := d.c()

@@ -3,8 +3,10 @@
 #ifdef ISA
 
 struct drl_forward {
-	float *y, *z, *mean, *rstd;
-	const float *x, *residual, *gamma, *beta;
+	void *y, *z;
+	float *mean, *rstd;
+	const void *x, *residual;
+	const float *gamma, *beta;
 	const int32_t *samples, *positions;
 	const struct hpcbert_dropout *drop;
 	int64_t t, h;
@@ -13,13 +15,13 @@ struct drl_forward {
 };
 
 /* z = residual + x * keep; keep NULL keeps everything */
-INLINE void drl_add(float *z, const float *x, const float *residual, const float *keep, int64_t h)
+INLINE void drl_add(void *z, const void *x, const void *residual, const float *keep, int64_t h, int32_t dtype)
 {
 	int64_t c = 0;
 	for (; c + VL <= h; c += VL)
-		vstore(z + c, vload(residual + c) + (keep ? vload(x + c) * vload(keep + c) : vload(x + c)));
+		vput(z, c, vget(residual, c, dtype) + (keep ? vget(x, c, dtype) * vload(keep + c) : vget(x, c, dtype)), dtype);
 	for (; c < h; c++)
-		z[c] = residual[c] + (keep ? x[c] * keep[c] : x[c]);
+		put(z, c, get(residual, c, dtype) + (keep ? get(x, c, dtype) * keep[c] : get(x, c, dtype)), dtype);
 }
 
 /* The row's factors in scratch, or NULL when nothing is dropped. */
@@ -33,24 +35,27 @@ INLINE float *drl_keep(struct hpcbert_stream *s, int thread, const struct hpcber
 	return keep;
 }
 
-static void drl_forward_rows(void *arg, long item, int thread)
+/* What is stored of z is what is normalised: the backward pass reads the same. */
+INLINE void drl_forward_rows(void *arg, long item, int thread, int32_t dtype)
 {
 	const struct drl_forward *a = arg;
 	int64_t end = item_end(item, LAYERNORM_ROWS, a->t);
 	for (int64_t r = item * LAYERNORM_ROWS; r < end; r++) {
-		float *z = a->z + r * a->h;
-		drl_add(z, a->x + r * a->h, a->residual + r * a->h, drl_keep(a->s, thread, a->drop, a->samples, a->positions, r, a->h), a->h);
-		row_statistics(&a->mean[r], &a->rstd[r], z, a->h, a->epsilon);
-		normalise_row(a->y + r * a->h, z, a->mean[r], a->rstd[r], a->gamma, a->beta, a->h);
+		void *z = at(a->z, r * a->h, dtype);
+		drl_add(z, at(a->x, r * a->h, dtype), at(a->residual, r * a->h, dtype),
+		        drl_keep(a->s, thread, a->drop, a->samples, a->positions, r, a->h), a->h, dtype);
+		row_statistics(&a->mean[r], &a->rstd[r], z, a->h, a->epsilon, dtype);
+		normalise_row(at(a->y, r * a->h, dtype), z, a->mean[r], a->rstd[r], a->gamma, a->beta, a->h, dtype);
 	}
 }
+BODY_OF_EACH_DTYPE(drl_forward_rows)
 
 static int dropout_residual_layernorm_forward(void *y, void *z, float *mean, float *rstd, const void *x, const void *residual,
                                               const float *gamma, const float *beta, const int32_t *samples, const int32_t *positions,
                                               const struct hpcbert_dropout *drop, int64_t t, int64_t h, float epsilon, int32_t dtype,
                                               struct hpcbert_stream *s)
 {
-	if (dtype != HPCBERT_F32)
+	if (!HAS_DTYPE(dtype))
 		return HPCBERT_UNSUPPORTED;
 	if (!dropout_valid(drop))
 		return HPCBERT_BAD_ARGUMENT;
@@ -58,42 +63,46 @@ static int dropout_residual_layernorm_forward(void *y, void *z, float *mean, flo
 		return HPCBERT_NO_MEMORY;
 	struct drl_forward a = {.y = y, .z = z, .mean = mean, .rstd = rstd, .x = x, .residual = residual, .gamma = gamma, .beta = beta,
 	                        .samples = samples, .positions = positions, .drop = drop, .t = t, .h = h, .epsilon = epsilon, .s = s};
-	parallel_for(s, item_count(t, LAYERNORM_ROWS), drl_forward_rows, &a);
+	parallel_for(s, item_count(t, LAYERNORM_ROWS), BODY(drl_forward_rows, dtype), &a);
 	return HPCBERT_OK;
 }
 
 struct drl_backward {
-	float *dx, *dresidual, *partial;
-	const float *dy, *z, *mean, *rstd, *gamma;
+	void *dx, *dresidual;
+	float *partial;
+	const void *dy, *z;
+	const float *mean, *rstd, *gamma;
 	const int32_t *samples, *positions;
 	const struct hpcbert_dropout *drop;
 	int64_t t, h;
 	struct hpcbert_stream *s;
 };
 
-static void drl_backward_rows(void *arg, long item, int thread)
+INLINE void drl_backward_rows(void *arg, long item, int thread, int32_t dtype)
 {
 	const struct drl_backward *a = arg;
 	float *dgamma = a->partial + item * 2 * a->h, *dbeta = dgamma + a->h;
 	memset(dgamma, 0, (size_t)(2 * a->h) * sizeof *dgamma);
 	int64_t end = item_end(item, LAYERNORM_ROWS, a->t);
 	for (int64_t r = item * LAYERNORM_ROWS; r < end; r++) {
-		float *dz = a->dresidual + r * a->h, *dx = a->dx + r * a->h;
-		layernorm_row_gradient(dz, dgamma, dbeta, a->dy + r * a->h, a->z + r * a->h, a->mean[r], a->rstd[r], a->gamma, a->h);
+		void *dz = at(a->dresidual, r * a->h, dtype), *dx = at(a->dx, r * a->h, dtype);
+		layernorm_row_gradient(dz, dgamma, dbeta, at(a->dy, r * a->h, dtype), at(a->z, r * a->h, dtype), a->mean[r], a->rstd[r], a->gamma,
+		                       a->h, dtype);
 		float *keep = drl_keep(a->s, thread, a->drop, a->samples, a->positions, r, a->h);
 		if (keep)
-			dropout_multiply(dx, dz, keep, a->h);
+			dropout_multiply(dx, dz, keep, a->h, dtype);
 		else
-			memmove(dx, dz, (size_t)a->h * sizeof *dx);
+			memmove(dx, dz, (size_t)a->h * dtype_bytes(dtype));
 	}
 }
+BODY_OF_EACH_DTYPE(drl_backward_rows)
 
 static int dropout_residual_layernorm_backward(void *dx, void *dresidual, float *dgamma, float *dbeta, const void *dy, const void *z,
                                                const float *mean, const float *rstd, const float *gamma, const int32_t *samples,
                                                const int32_t *positions, const struct hpcbert_dropout *drop, int64_t t, int64_t h,
                                                int32_t dtype, struct hpcbert_stream *s)
 {
-	if (dtype != HPCBERT_F32)
+	if (!HAS_DTYPE(dtype))
 		return HPCBERT_UNSUPPORTED;
 	if (!dropout_valid(drop))
 		return HPCBERT_BAD_ARGUMENT;
@@ -102,7 +111,7 @@ static int dropout_residual_layernorm_backward(void *dx, void *dresidual, float 
 		return HPCBERT_NO_MEMORY;
 	struct drl_backward a = {.dx = dx, .dresidual = dresidual, .partial = shared_scratch(s), .dy = dy, .z = z, .mean = mean, .rstd = rstd,
 	                         .gamma = gamma, .samples = samples, .positions = positions, .drop = drop, .t = t, .h = h, .s = s};
-	parallel_for(s, items, drl_backward_rows, &a);
+	parallel_for(s, items, BODY(drl_backward_rows, dtype), &a);
 	add_partial_sums(dgamma, dbeta, a.partial, items, h, s);
 	return HPCBERT_OK;
 }

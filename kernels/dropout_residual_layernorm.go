@@ -17,8 +17,9 @@ import "C"
 // [t,h]. z, mean and rstd [t] are kept for the backward pass. z may be x; samples and positions are as for Dropout.
 func (s *Stream) DropoutResidualLayerNormForward(y, z, mean, rstd, x, residual, gamma, beta, samples, positions Tensor, d Dropout, t, h int, epsilon float32) {
 	const op = "dropout_residual_layernorm_forward"
-	if !s.ok(op, sized("y", y, t*h), sized("z", z, t*h), sized("mean", mean, t), sized("rstd", rstd, t), sized("x", x, t*h), sized("residual", residual, t*h),
-		sized("gamma", gamma, h), sized("beta", beta, h), sized("samples", samples, d.tokens(t)), sized("positions", positions, d.tokens(t))) {
+	if !s.ok(op, sized("y", y, t*h).of(x.dtype), sized("z", z, t*h).of(x.dtype), sized("mean", mean, t).of(Float32), sized("rstd", rstd, t).of(Float32),
+		sized("x", x, t*h), sized("residual", residual, t*h).of(x.dtype), sized("gamma", gamma, h).of(Float32), sized("beta", beta, h).of(Float32),
+		sized("samples", samples, d.tokens(t)).of(Int32), sized("positions", positions, d.tokens(t)).of(Int32)) {
 		return
 	}
 	drop := d.c()
@@ -30,9 +31,10 @@ func (s *Stream) DropoutResidualLayerNormForward(y, z, mean, rstd, x, residual, 
 // adds to dgamma and dbeta [h]. dresidual may be dy.
 func (s *Stream) DropoutResidualLayerNormBackward(dx, dresidual, dgamma, dbeta, dy, z, mean, rstd, gamma, samples, positions Tensor, d Dropout, t, h int) {
 	const op = "dropout_residual_layernorm_backward"
-	if !s.ok(op, sized("dx", dx, t*h), sized("dresidual", dresidual, t*h), sized("dgamma", dgamma, h), sized("dbeta", dbeta, h), sized("dy", dy, t*h),
-		sized("z", z, t*h), sized("mean", mean, t), sized("rstd", rstd, t), sized("gamma", gamma, h),
-		sized("samples", samples, d.tokens(t)), sized("positions", positions, d.tokens(t))) {
+	if !s.ok(op, sized("dx", dx, t*h).of(z.dtype), sized("dresidual", dresidual, t*h).of(z.dtype), sized("dgamma", dgamma, h).of(Float32),
+		sized("dbeta", dbeta, h).of(Float32), sized("dy", dy, t*h).of(z.dtype), sized("z", z, t*h), sized("mean", mean, t).of(Float32),
+		sized("rstd", rstd, t).of(Float32), sized("gamma", gamma, h).of(Float32), sized("samples", samples, d.tokens(t)).of(Int32),
+		sized("positions", positions, d.tokens(t)).of(Int32)) {
 		return
 	}
 	drop := d.c()

@@ -14,8 +14,9 @@ import "C"
 // EmbeddingForward sums the three embeddings of each token: z[t] = word[ids[t]] + position[positions[t]] + typ[segments[t]], with z [t,h],
 // word [V,h], position [P,h], typ [2,h]. The indices [t] are not checked here: they come from data whose reader checked them.
 func (s *Stream) EmbeddingForward(z, ids, positions, segments, word, position, typ Tensor, t, h int) {
-	if !s.ok("embedding_forward", sized("z", z, t*h), sized("ids", ids, t), sized("positions", positions, t), sized("segments", segments, t),
-		sized("word", word, h), sized("position", position, h), sized("typ", typ, h)) {
+	if !s.ok("embedding_forward", sized("z", z, t*h), sized("ids", ids, t).of(Int32), sized("positions", positions, t).of(Int32),
+		sized("segments", segments, t).of(Int32), sized("word", word, h).of(Float32), sized("position", position, h).of(Float32),
+		sized("typ", typ, h).of(Float32)) {
 		return
 	}
 	s.did("embedding_forward", C.op_embedding_forward(s.ops, z.ptr, int32s(ids), int32s(positions), int32s(segments), floats(word), floats(position), floats(typ),
@@ -25,8 +26,9 @@ func (s *Stream) EmbeddingForward(z, ids, positions, segments, word, position, t
 // EmbeddingBackward adds each row of dz [t,h] to the rows of dword, dposition and dtyp that made it, in token order; other rows are not
 // touched.
 func (s *Stream) EmbeddingBackward(dword, dposition, dtyp, dz, ids, positions, segments Tensor, t, h int) {
-	if !s.ok("embedding_backward", sized("dword", dword, h), sized("dposition", dposition, h), sized("dtyp", dtyp, h), sized("dz", dz, t*h),
-		sized("ids", ids, t), sized("positions", positions, t), sized("segments", segments, t)) {
+	if !s.ok("embedding_backward", sized("dword", dword, h).of(Float32), sized("dposition", dposition, h).of(Float32),
+		sized("dtyp", dtyp, h).of(Float32), sized("dz", dz, t*h), sized("ids", ids, t).of(Int32), sized("positions", positions, t).of(Int32),
+		sized("segments", segments, t).of(Int32)) {
 		return
 	}
 	s.did("embedding_backward", C.op_embedding_backward(s.ops, floats(dword), floats(dposition), floats(dtyp), dz.ptr, int32s(ids), int32s(positions), int32s(segments),

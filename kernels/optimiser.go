@@ -36,7 +36,8 @@ func arena(offsets Tensor, n int) int {
 
 // SquaredSums sets sums[i] (float64) to the sum of squares of tensor i = x[offsets[i]:offsets[i+1]], for n tensors; offsets is int64 [n+1].
 func (s *Stream) SquaredSums(sums, x, offsets Tensor, n int) {
-	if !s.ok("squared_sums", sized("sums", sums, n), sized("offsets", offsets, n+1), sized("x", x, arena(offsets, n))) {
+	if !s.ok("squared_sums", sized("sums", sums, n).of(Float64), sized("offsets", offsets, n+1).of(Int64),
+		sized("x", x, arena(offsets, n)).of(Float32)) {
 		return
 	}
 	s.did("squared_sums", C.op_squared_sums(s.ops, doubles(sums), floats(x), int64s(offsets), C.int64_t(n), s.s))
@@ -50,8 +51,9 @@ func (s *Stream) SquaredSums(sums, x, offsets Tensor, n int) {
 // u overwrites g; wSums and uSums (float64 [n]) get the sums of squares of w and u.
 func (s *Stream) LambDirection(g, m, v, wSums, uSums, w, offsets, decay Tensor, n int, l Lamb) {
 	end := arena(offsets, n)
-	if !s.ok("lamb_direction", sized("g", g, end), sized("m", m, end), sized("v", v, end), sized("wSums", wSums, n), sized("uSums", uSums, n),
-		sized("w", w, end), sized("offsets", offsets, n+1), sized("decay", decay, n)) {
+	if !s.ok("lamb_direction", sized("g", g, end).of(Float32), sized("m", m, end).of(Float32), sized("v", v, end).of(Float32),
+		sized("wSums", wSums, n).of(Float64), sized("uSums", uSums, n).of(Float64), sized("w", w, end).of(Float32),
+		sized("offsets", offsets, n+1).of(Int64), sized("decay", decay, n).of(Float32)) {
 		return
 	}
 	lamb := l.c()
@@ -62,8 +64,8 @@ func (s *Stream) LambDirection(g, m, v, wSums, uSums, w, offsets, decay Tensor, 
 // LambApply is the second half: w -= r * u, with r = LearningRate * |w|/|u| where decay[i] is not 0 and neither norm is, else LearningRate.
 func (s *Stream) LambApply(w, u, wSums, uSums, offsets, decay Tensor, n int, l Lamb) {
 	end := arena(offsets, n)
-	if !s.ok("lamb_apply", sized("w", w, end), sized("u", u, end), sized("wSums", wSums, n), sized("uSums", uSums, n),
-		sized("offsets", offsets, n+1), sized("decay", decay, n)) {
+	if !s.ok("lamb_apply", sized("w", w, end).of(Float32), sized("u", u, end).of(Float32), sized("wSums", wSums, n).of(Float64),
+		sized("uSums", uSums, n).of(Float64), sized("offsets", offsets, n+1).of(Int64), sized("decay", decay, n).of(Float32)) {
 		return
 	}
 	lamb := l.c()

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -34,6 +35,19 @@ func onEveryDevice(t *testing.T, test func(t *testing.T, m machine)) {
 func onDevice(t *testing.T, dev *Device, test func(t *testing.T, m machine)) {
 	t.Helper()
 	test(t, newMachine(t, dev))
+}
+
+// storages are the types in which activations are stored.
+var storages = []DType{Float32, BFloat16}
+
+// inEveryStorage is onEveryDevice with the activations stored in each type. An operation that CUDA has not yet in a type is skipped there.
+func inEveryStorage(t *testing.T, test func(t *testing.T, m machine, dtype DType)) {
+	t.Helper()
+	onEveryDevice(t, func(t *testing.T, m machine) {
+		for _, dtype := range storages {
+			t.Run(dtype.String(), func(t *testing.T) { onDevice(t, m.dev, func(t *testing.T, m machine) { test(t, m, dtype) }) })
+		}
+	})
 }
 
 // onThreads is the best instruction set of this computer with so many threads, until the test ends.
@@ -118,6 +132,55 @@ func values[E Element](t *testing.T, m machine, x Tensor) []E {
 	return out
 }
 
+// roundToBFloat16 returns the upper half of the nearest float32 whose lower half is 0, of the even one in the middle.
+func roundToBFloat16(x float32) uint16 {
+	if x != x {
+		return 0x7fc0
+	}
+	bits := math.Float32bits(x)
+	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
+}
+
+func fromBFloat16(x uint16) float32 { return math.Float32frombits(uint32(x) << 16) }
+
+// asStored returns x as a tensor of that type keeps it. What an operation reads is rounded so before the oracles see it, and so is all that the
+// plain implementation writes; the truth is rounded nowhere.
+func asStored(dtype DType, x []float32) []float32 {
+	y := slices.Clone(x)
+	if dtype == BFloat16 {
+		for i := range y {
+			y[i] = fromBFloat16(roundToBFloat16(y[i]))
+		}
+	}
+	return y
+}
+
+// activation puts x on the device as a tensor of that type.
+func activation(t testing.TB, m machine, dtype DType, x []float32) Tensor {
+	t.Helper()
+	if dtype == Float32 {
+		return tensor(t, m, x)
+	}
+	rounded := make([]uint16, len(x))
+	for i := range x {
+		rounded[i] = roundToBFloat16(x[i])
+	}
+	return tensor(t, m, rounded)
+}
+
+// read is values of activations of any type.
+func read(t *testing.T, m machine, x Tensor) []float32 {
+	t.Helper()
+	if x.DType() == Float32 {
+		return values[float32](t, m, x)
+	}
+	wide := make([]float32, x.Len())
+	for i, v := range values[uint16](t, m, x) {
+		wide[i] = fromBFloat16(v)
+	}
+	return wide
+}
+
 // normal returns n draws of mean + deviation * N(0,1).
 func normal(r *rand.Rand, n int, mean, deviation float64) []float32 {
 	x := make([]float32, n)
@@ -136,8 +199,8 @@ func convert[To, From number](x []From) []To {
 	return y
 }
 
-// compare fails when got is further from the truth than twice the plainest implementation in float32, by root mean square; a rounding of the
-// result itself is always allowed. NaN never passes. The worst element is shown with its place.
+// compare fails when got is further from the truth than twice the plainest implementation in the same precision, by root mean square; a
+// rounding of a float32 result itself is always allowed. In bfloat16 the plain one computes in float32 and rounds what it stores. NaN never passes. The worst element is shown with its place.
 func compare(t *testing.T, what string, got, plain []float32, truth []float64) {
 	t.Helper()
 	if len(got) != len(truth) || len(plain) != len(truth) {
@@ -159,7 +222,7 @@ func compare(t *testing.T, what string, got, plain []float32, truth []float64) {
 	}
 	limit := math.Max(2*math.Sqrt(plainError), math.Sqrt(size)*0x1p-24)
 	if math.Sqrt(gotError) > limit {
-		t.Errorf("%s: error %.3g of %.3g, allowed %.3g (twice the plain float32 one); worst element %d: %v, expected %v; re-run: go test ./kernels -run '%s'",
+		t.Errorf("%s: error %.3g of %.3g, allowed %.3g (twice the plain one); worst element %d: %v, expected %v; re-run: go test ./kernels -run '%s'",
 			what, math.Sqrt(gotError), math.Sqrt(size), limit, worst, got[worst], truth[worst], t.Name())
 	}
 }
@@ -213,5 +276,31 @@ func agree(t *testing.T, what string, oracle, difference []float64) {
 			t.Errorf("%s: oracle's gradient %d is %v, finite differences say %v", what, i, oracle[i], difference[i])
 			return
 		}
+	}
+}
+
+// The nearest bfloat16 is none of the two beside it.
+func TestBFloat16Oracle(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 0))
+	distance := func(x float32, h uint16) float64 { return math.Abs(float64(fromBFloat16(h)) - float64(x)) }
+	for range 100000 {
+		x := float32(math.Ldexp(r.NormFloat64(), r.IntN(240)-120))
+		h := roundToBFloat16(x)
+		if d := distance(x, h); d > distance(x, h-1) || d > distance(x, h+1) {
+			t.Fatalf("%v becomes %v", x, fromBFloat16(h))
+		}
+	}
+	for x, want := range map[float32]float32{1 + 0x1p-8: 1, 1 + 0x3p-8: 1 + 0x4p-8, -1 - 0x3p-8: -1 - 0x4p-8, 1 + 0x1p-8 + 0x1p-23: 1 + 0x2p-8} {
+		if got := fromBFloat16(roundToBFloat16(x)); got != want {
+			t.Errorf("%v becomes %v, expected %v", x, got, want)
+		}
+	}
+	for _, x := range []float32{0, float32(math.Inf(1)), float32(math.Inf(-1))} {
+		if got := fromBFloat16(roundToBFloat16(x)); got != x {
+			t.Errorf("%v becomes %v", x, got)
+		}
+	}
+	if x := fromBFloat16(roundToBFloat16(math.Float32frombits(0x7f800001))); x == x {
+		t.Errorf("NaN becomes %v", x)
 	}
 }

@@ -11,7 +11,7 @@ import "C"
 
 // GatherRows takes m rows out of src: dst[i] = src[rows[i]], with dst [m,h] and src [T,h]. The rows are not checked here.
 func (s *Stream) GatherRows(dst, src, rows Tensor, m, h int) {
-	if !s.ok("gather_rows", sized("dst", dst, m*h), sized("rows", rows, m)) {
+	if !s.ok("gather_rows", sized("dst", dst, m*h).of(src.dtype), sized("rows", rows, m).of(Int32)) {
 		return
 	}
 	s.did("gather_rows", C.op_gather_rows(s.ops, dst.ptr, src.ptr, int32s(rows), C.int64_t(m), C.int64_t(h), C.int32_t(src.dtype), s.s))
@@ -19,7 +19,7 @@ func (s *Stream) GatherRows(dst, src, rows Tensor, m, h int) {
 
 // ScatterRowsAdd is its gradient: dst[rows[i]] += src[i], with dst [T,h] and src [m,h]. The rows must be distinct.
 func (s *Stream) ScatterRowsAdd(dst, src, rows Tensor, m, h int) {
-	if !s.ok("scatter_rows_add", sized("src", src, m*h), sized("rows", rows, m)) {
+	if !s.ok("scatter_rows_add", sized("dst", dst, m*h).of(src.dtype), sized("src", src, m*h), sized("rows", rows, m).of(Int32)) {
 		return
 	}
 	s.did("scatter_rows_add", C.op_scatter_rows_add(s.ops, dst.ptr, src.ptr, int32s(rows), C.int64_t(m), C.int64_t(h), C.int32_t(src.dtype), s.s))

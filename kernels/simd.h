@@ -151,6 +151,12 @@ INLINE size_t dtype_bytes(int32_t dtype)
 	return dtype == HPCBERT_BF16 ? 2 : 4;
 }
 
+/* The address of element i. */
+INLINE void *at(const void *p, int64_t i, int32_t dtype)
+{
+	return (char *)p + i * (int64_t)dtype_bytes(dtype);
+}
+
 /* sum + the products of the pairs of bfloat16 values in each lane of a and b */
 INLINE vf vdot(vf sum, vu a, vu b)
 {
