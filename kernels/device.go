@@ -123,6 +123,17 @@ func (d *Device) Name() string { return C.GoString(d.ops.name) }
 // Threads returns the threads of each stream.
 func (d *Device) Threads() int { return d.opt.Threads }
 
+// OnHost tells whether the device's memory is the host's.
+func (d *Device) OnHost() bool { return d.cpu }
+
+// StreamBytes returns how much of the host's memory the scratch of a stream takes once its operations have used all of it.
+func (d *Device) StreamBytes() int64 {
+	if !d.cpu {
+		return 0
+	}
+	return int64(d.opt.Threads)*C.THREAD_SCRATCH + C.SHARED_SCRATCH
+}
+
 // Alloc returns n zeroed elements, aligned to 64 bytes. Release them with Free.
 func (d *Device) Alloc(dtype DType, n int) (Tensor, error) {
 	var p unsafe.Pointer

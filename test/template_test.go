@@ -35,6 +35,8 @@ func TestTemplateRecipes(t *testing.T) {
 		{"ranks of sbatch", "SLURM_NTASKS_PER_NODE=8", "mpirun --map-by ppr:8:node --bind-to none BERTRAIN" + one},
 		{"srun", "LAUNCHER=srun RANKS_PER_NODE=2", "srun --mpi=pmix --ntasks-per-node=2 --cpu-bind=none --kill-on-bad-exit=1 BERTRAIN" + one},
 		{"names with blanks", "OUT='a b' DATA='c;d'", strings.NewReplacer("pretrain-phase1", `a\ b`, "hdf5-128", `c\;d`).Replace("mpirun --map-by ppr:1:node --bind-to none BERTRAIN" + one)},
+		{"precision and memory", "PRECISION=bf16 CHECKPOINT_ACTIVATIONS=1", "mpirun --map-by ppr:1:node --bind-to none BERTRAIN" +
+			strings.TrimSuffix(one, "\n") + " --precision bf16 --checkpoint-activations\n"},
 		{"all variables", "DATA=d OUT=o CONFIG=c BATCHSIZE=1 MICROBATCH=2 LR=3 WARMUP=0.4 STEPS=5 SAVE_EVERY=6 SEED=7",
 			"mpirun --map-by ppr:1:node --bind-to none BERTRAIN --config c --data d -o o --global-batch 1 --micro-batch 2 --learning-rate 3 --warmup 0.4 --steps 5 --save-every 6 --seed 7\n"},
 	} {

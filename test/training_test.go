@@ -205,6 +205,85 @@ func TestThreadsAndMicroBatch(t *testing.T) {
 	}
 }
 
+func TestCheckpointedActivationsTrainTheSameBytes(t *testing.T) {
+	needData(t)
+	kept, again := t.TempDir(), t.TempDir()
+	must(t, trainLine(0, kept, "--steps 5"))
+	must(t, trainLine(0, again, "--steps 5 --checkpoint-activations"))
+	sameFiles(t, filepath.Join(kept, "step-00000005"), filepath.Join(again, "step-00000005"))
+}
+
+// plannedMemory is what a run said that each rank takes.
+func plannedMemory(t *testing.T, out string) int64 {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(out, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	var line struct {
+		Bytes int64 `json:"memory_bytes"`
+	}
+	if err := json.Unmarshal([]byte(first), &line); err != nil || line.Bytes == 0 {
+		t.Fatalf("%v, %d bytes in %s", err, line.Bytes, first)
+	}
+	return line.Bytes
+}
+
+// The error of a micro-batch that does not fit names one that does; the next larger one does not. Nothing is touched before.
+func TestMicroBatchThatFits(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	for _, ranks := range []int{0, 2} {
+		options := "--steps 1 --global-batch 64"
+		out := t.TempDir()
+		must(t, trainLine(ranks, out, options+" --micro-batch 20"))
+		limit := fmt.Sprintf(" --memory-limit %d", plannedMemory(t, out)*int64(max(ranks, 1)))
+		for _, micro := range []int{21, 32} {
+			refused := filepath.Join(t.TempDir(), "out")
+			r := sh(t, trainLine(ranks, refused, options+limit+fmt.Sprintf(" --micro-batch %d", micro)))
+			if r.status != 1 || !strings.Contains(r.stderr, "; micro-batch 20 is the largest that fits\n") || !strings.Contains(r.stderr, "hint: give --micro-batch 20; with --checkpoint-act") ||
+				strings.Count(r.stderr, ": error:") != 1 {
+				t.Errorf("%d ranks, micro-batch %d: exit status %d\n%s", ranks, micro, r.status, r.stderr)
+			}
+			if _, err := os.Stat(refused); err == nil {
+				t.Errorf("%d ranks, micro-batch %d: %s was made", ranks, micro, refused)
+			}
+		}
+		must(t, trainLine(ranks, filepath.Join(t.TempDir(), "out"), options+limit+" --micro-batch 20"))
+		r := sh(t, trainLine(ranks, filepath.Join(t.TempDir(), "out"), options+" --memory-limit 10M"))
+		if r.status != 1 || !strings.Contains(r.stderr, "no micro-batch fits") {
+			t.Errorf("%d ranks, 10 MiB: exit status %d\n%s", ranks, r.status, r.stderr)
+		}
+	}
+}
+
+// What a run takes is what it said: no more than that and the program itself, no less than that without the kernels' scratch and the loader's
+// room, which are touched as they are needed.
+func TestMemoryIsAsPlanned(t *testing.T) {
+	needData(t)
+	shape := `{"hidden_size": 128, "num_hidden_layers": 8, "num_attention_heads": 4, "intermediate_size": 512, "max_position_embeddings": 64}`
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "shape.json"), []byte(shape), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range []string{"", " --checkpoint-activations"} {
+		out := filepath.Join(dir, "out"+strings.TrimSpace(more))
+		r := must(t, trainLine(0, out, "--config "+dir+"/shape.json --steps 1 --global-batch 64 --micro-batch 64"+more))
+		_, line, _ := strings.Cut(r.stderr, "peak memory ")
+		var peak float64
+		if n, err := fmt.Sscanf(line, "%f MiB", &peak); n != 1 {
+			t.Fatalf("%v in %q", err, r.stderr)
+		}
+		const program, scratch = 48, 80 + 8 // MiB
+		planned := float64(plannedMemory(t, out)) / (1 << 20)
+		t.Logf("%q: planned %.1f MiB, peak %.1f MiB", more, planned, peak)
+		if peak > planned+program || peak < planned-scratch {
+			t.Errorf("%q: planned %.1f MiB, peak %.1f MiB", more, planned, peak)
+		}
+	}
+}
+
 func TestSignalsSaveAndStop(t *testing.T) {
 	needData(t)
 	for _, c := range []struct {

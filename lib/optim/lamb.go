@@ -56,15 +56,7 @@ func NewLAMB(dev *kernels.Device, s *kernels.Stream, t Tensors, o Options) (*LAM
 		return nil, fmt.Errorf("optimiser: %d offsets for %d tensors", len(t.Offsets), n)
 	}
 	l := &LAMB{options: o, dev: dev, s: s, n: n, hostSums: make([]float64, n)}
-	for _, a := range []struct {
-		t     *kernels.Tensor
-		dtype kernels.DType
-		n     int
-	}{
-		{&l.Moments1, kernels.Float32, int(t.Offsets[n])}, {&l.Moments2, kernels.Float32, int(t.Offsets[n])},
-		{&l.offsets, kernels.Int64, n + 1}, {&l.decay, kernels.Float32, n}, {&l.ratio, kernels.Float32, n},
-		{&l.sums, kernels.Float64, n}, {&l.wSums, kernels.Float64, n}, {&l.uSums, kernels.Float64, n},
-	} {
+	for _, a := range l.buffers(int(t.Offsets[n]), n) {
 		var err error
 		if *a.t, err = dev.Alloc(a.dtype, a.n); err != nil {
 			l.Close()
@@ -83,6 +75,31 @@ func NewLAMB(dev *kernels.Device, s *kernels.Stream, t Tensors, o Options) (*LAM
 		s.Copy(l.ratio, l.decay)
 	}
 	return l, s.Synchronize()
+}
+
+// buffer is memory that the optimiser takes.
+type buffer struct {
+	t     *kernels.Tensor
+	dtype kernels.DType
+	n     int
+}
+
+// buffers are all, for n tensors in arenas of so many elements.
+func (l *LAMB) buffers(elements, n int) []buffer {
+	return []buffer{
+		{&l.Moments1, kernels.Float32, elements}, {&l.Moments2, kernels.Float32, elements},
+		{&l.offsets, kernels.Int64, n + 1}, {&l.decay, kernels.Float32, n}, {&l.ratio, kernels.Float32, n},
+		{&l.sums, kernels.Float64, n}, {&l.wSums, kernels.Float64, n}, {&l.uSums, kernels.Float64, n},
+	}
+}
+
+// Bytes returns what NewLAMB takes, for n tensors in arenas of so many elements.
+func Bytes(elements, n int) int64 {
+	var total int64
+	for _, a := range new(LAMB).buffers(elements, n) {
+		total += int64(a.n * a.dtype.Size())
+	}
+	return total
 }
 
 // Close releases the optimiser's memory.

@@ -44,7 +44,8 @@ type state struct {
 	Warmup       float64 `json:"warmup"`
 	FileOrder    bool    `json:"file_order"`
 	Dropout      bool    `json:"dropout"`
-	Rows         []int   `json:"rows"` // of each training file, in name order
+	Precision    string  `json:"precision,omitempty"` // "fp32" or "bf16"; may change at a resume
+	Rows         []int   `json:"rows"`                // of each training file, in name order
 	Seq          int     `json:"sequence_length"`
 	Vocabulary   string  `json:"vocabulary_sha256,omitempty"`
 	Data         string  `json:"data_sha256,omitempty"` // of the files' hashes, where the data has a manifest
@@ -57,7 +58,7 @@ func (t *Trainer) state() state {
 		_, _, epoch = t.order.At(samples - 1)
 	}
 	return state{Step: t.step, Samples: samples, Epoch: epoch, GlobalBatch: t.opt.GlobalBatch, Seed: t.opt.Seed, Steps: t.opt.Steps,
-		LearningRate: t.opt.LearningRate, Warmup: t.opt.Warmup, FileOrder: t.opt.FileOrder, Dropout: t.dropout, Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256()}
+		LearningRate: t.opt.LearningRate, Warmup: t.opt.Warmup, FileOrder: t.opt.FileOrder, Dropout: t.dropout, Precision: t.precision(), Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256()}
 }
 
 // save writes the checkpoint of the current update. Rank 0 writes, the others go on and meet it at the next collective.
@@ -154,6 +155,9 @@ func (t *Trainer) resume(dir string) error {
 	if change := cmp.Or(t.change(was), shape.Change(t.model.Config)); change != "" {
 		return fault.WithHint(fmt.Errorf("resume from %s: its %s", dir, change),
 			"give the options of the first run, or another output folder (with --init %s to start from its weights)", dir)
+	}
+	if now := t.precision(); was.Precision != "" && was.Precision != now {
+		t.opt.Warn("%s was trained in %s, going on in %s", dir, was.Precision, now)
 	}
 	missing, err := t.loadWeights(dir)
 	if err != nil {
@@ -253,11 +257,15 @@ func (t *Trainer) loadMoments(dir string) error {
 		arena  kernels.Tensor
 	}{{firstMoment, t.lamb.Moments1}, {secondMoment, t.lamb.Moments2}} {
 		for _, p := range t.model.Params {
-			values := make([]float32, p.Len)
+			arena := moment.arena.Slice(p.Offset, p.Offset+p.Len)
+			values := kernels.Host[float32](arena)
+			if values == nil {
+				values = make([]float32, p.Len)
+			}
 			if err := f.ReadFloat32(moment.prefix+p.Name, values); err != nil {
 				return err
 			}
-			kernels.Upload(t.stream, moment.arena.Slice(p.Offset, p.Offset+p.Len), values)
+			kernels.Upload(t.stream, arena, values)
 		}
 	}
 	return t.stream.Err()

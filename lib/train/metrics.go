@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"time"
 
+	"hpcbert/lib/bert"
 	"hpcbert/lib/stream"
 )
 
@@ -74,13 +76,16 @@ func linesUpTo(name string, last int) ([]byte, error) {
 // runLine is the configuration of the run.
 func (t *Trainer) runLine() map[string]any {
 	o := t.opt
-	return map[string]any{
+	line := map[string]any{
 		"run": "pretraining", "time": time.Now().UTC().Format(time.RFC3339), "ranks": t.comm.Size(), "host": t.comm.Host(),
 		"global_batch": o.GlobalBatch, "micro_batch": o.MicroBatch, "steps": o.Steps, "seed": o.Seed, "optimizer": "lamb",
 		"base_learning_rate": o.LearningRate, "warmup": o.Warmup, "parameters": t.Parameters(), "sequence_length": t.set.Seq, "data": t.set.Dir,
 		"hidden_size": t.model.Config.HiddenSize, "num_hidden_layers": t.model.Config.NumHiddenLayers, "vocab_size": t.model.Config.VocabSize,
 		"device": t.dev.Name(), "threads": t.dev.Threads(), "peak_gflop_per_s": t.peak,
+		"precision": t.precision(), "checkpoint_activations": o.Mode&bert.CheckpointActivations != 0,
 	}
+	maps.Copy(line, t.Plan.keys())
+	return line
 }
 
 // metricsLine is one update, over all ranks: losses in nats, rates per second.

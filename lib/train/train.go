@@ -35,7 +35,10 @@ type Options struct {
 	LearningRate float64
 	Warmup       float64                       // share of Steps over which the learning rate rises
 	FileOrder    bool                          // rows in the order of the files, not shuffled
+	Mode         bert.Mode                     // how to compute: CheckpointActivations, BFloat16
+	Memory       int64                         // available on this node, bytes
 	Warn         func(format string, a ...any) // told what the user should know; never nil
+	Planned      func(Plan)                    // told the memory before it is taken; never nil
 }
 
 // Report is what the caller shows of a step.
@@ -77,11 +80,27 @@ type Trainer struct {
 	lock     *os.File // of the output folder, on rank 0
 	dropout  bool
 
+	Plan   Plan         // memory of this rank
 	Notify func(Report) // told about each logged step, on rank 0
 }
 
-// New plans the memory, loads or initialises the weights and finds where to go on. All ranks call it.
+// New plans the memory, loads or initialises the weights and finds where to go on. All ranks call it; an error of one is an error of all.
 func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, c comm.Comm) (*Trainer, error) {
+	t, err := check(opt, cfg, set, dev, c)
+	if err := comm.Together(c, err); err != nil {
+		return nil, err
+	}
+	if err := t.fit(cfg); err != nil {
+		return nil, err
+	}
+	if err = t.allocate(cfg, dev); err == nil {
+		err = t.start()
+	}
+	return t, comm.Together(c, err)
+}
+
+// check makes a trainer without memory.
+func check(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, c comm.Comm) (*Trainer, error) {
 	t := &Trainer{opt: opt, comm: c, dev: dev, set: set, Notify: func(Report) {}}
 	if opt.GlobalBatch < c.Size() {
 		return nil, fault.Usagef("global batch of %d sequences on %d ranks: every rank needs at least one", opt.GlobalBatch, c.Size())
@@ -113,19 +132,25 @@ func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, 
 	}
 	t.schedule = schedule
 	t.unigram = newUnigram(cfg.VocabSize)
-	if err := t.allocate(cfg, dev); err != nil {
-		return nil, err
+	return t, nil
+}
+
+// mode is how the model is made.
+func (t *Trainer) mode() bert.Mode { return bert.PreTraining | t.opt.Mode }
+
+// precision names the type of activations as the program's option does.
+func (t *Trainer) precision() string {
+	if t.opt.Mode&bert.BFloat16 != 0 {
+		return "bf16"
 	}
-	return t, t.start()
+	return "fp32"
 }
 
 func (t *Trainer) allocate(cfg *bert.Config, dev *kernels.Device) (err error) {
 	if t.stream, err = dev.NewStream(); err != nil {
 		return err
 	}
-	micro := min(t.opt.MicroBatch, t.opt.GlobalBatch)
-	limits := bert.Limits{Tokens: micro * t.set.Seq, Sequences: micro, Masked: micro * t.set.MaxPred}
-	if t.model, err = bert.New(dev, t.stream, cfg, limits, bert.PreTraining); err != nil {
+	if t.model, err = bert.New(dev, t.stream, cfg, t.limits(t.microBatch()), t.mode()); err != nil {
 		return err
 	}
 	if t.comm.Size() > 1 && kernels.Host[float32](t.model.Gradients) == nil {
@@ -235,8 +260,17 @@ func (t *Trainer) due(stopped bool) bool {
 
 // measurePeak measures how fast all ranks at once could multiply and add; a device that cannot tell counts as unknown.
 func (t *Trainer) measurePeak() error {
-	gflops, err := t.dev.PeakGFLOPS()
+	s, err := t.dev.NewStream() // its own: what a device cannot do is an error that stays
 	if err != nil {
+		return err
+	}
+	defer s.Close()
+	dtype := kernels.Float32
+	if t.opt.Mode&bert.BFloat16 != 0 {
+		dtype = kernels.BFloat16
+	}
+	gflops := s.PeakGFLOPS(dtype)
+	if s.Err() != nil {
 		gflops = 0
 	}
 	sum := []float64{gflops}

@@ -18,7 +18,12 @@
 // Exit status: 0 trained to the last step, or stopped by USR2 with everything saved; 1 failed; 2 wrong usage; 128+n after signal n.
 //
 // Memory: four float32 copies of the parameters (weights, gradients, two moments), two packed copies of the matrices, and the activations of
-// one micro-batch. Reproducibility: same options and data, same bytes in every checkpoint, whatever the threads, at the same number of ranks.
+// one micro-batch. It is counted and told before it is taken; where a node has less, the error names the largest micro-batch that fits.
+// --checkpoint-activations keeps the layers' inputs alone, --precision bf16 halves activations and packed copies: sums, statistics, losses,
+// gradients of the parameters and all that a checkpoint holds stay float32.
+//
+// Reproducibility: same options and data, same bytes in every checkpoint, whatever the threads, with --checkpoint-activations or without, at the
+// same number of ranks.
 package main
 
 import (
@@ -72,6 +77,9 @@ type options struct {
 	Init         string   `long:"init" value-name:"DIR" description:"checkpoint folder to start from: its weights, and its moments where it has them"`
 	ResetMoments bool     `long:"reset-optimizer" description:"with --init: start with zero moments"`
 	Vocab        string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
+	Precision    string   `long:"precision" choice:"fp32" choice:"bf16" default:"fp32" description:"type of activations, their gradients and the weights that products read; bf16 halves their memory"`
+	Checkpoint   bool     `long:"checkpoint-activations" description:"keep the layers' inputs alone and compute the rest again in the backward pass: less memory, the same numbers, about a third more time"`
+	MemoryLimit  cli.Size `long:"memory-limit" value-name:"SIZE" description:"of a node, for all its ranks together, like 64G (default: what the node has available)"`
 	Device       string   `long:"device" value-name:"DEVICE" default:"auto" description:"where to compute: cpu, or auto for the best device here"`
 }
 
@@ -124,9 +132,6 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 		env.Silence()
 	}
 	t, err := o.prepare(env, c)
-	if err = comm.Together(c, err); err == nil {
-		err = t.SameOnAllRanks()
-	}
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
@@ -138,49 +143,84 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	return stop.Outcome()
 }
 
-// prepare loads everything that training needs. It has no collective in it.
+// prepare makes everything that training needs, on all ranks or on none.
 func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
-	cfg, err := bert.ReadConfig(o.Config)
-	if err != nil {
+	cfg, set, err := o.read()
+	if err := comm.Together(c, err); err != nil {
 		return nil, err
-	}
-	if o.Dropout != nil {
-		cfg.HiddenDropoutProb, cfg.AttentionProbsDropoutProb = *o.Dropout, *o.Dropout
-	}
-	set, err := pretrain.OpenSet(o.Data)
-	if err != nil {
-		return nil, err
-	}
-	if o.Vocab != "" {
-		if err := set.UseVocabulary(o.Vocab); err != nil {
-			return nil, err
-		}
-	}
-	if cfg.VocabSize == 0 {
-		if cfg.VocabSize = set.VocabSize; cfg.VocabSize == 0 {
-			return nil, fault.WithHint(fmt.Errorf("%s has no vocab.txt and %s no vocab_size", o.Data, o.Config), "give --vocab FILE, the vocabulary that the shards were made with")
-		}
 	}
 	if cores := env.IdleCores(); cores > 0 {
 		env.Warnf("%d of the node's cores are not used", cores)
 		env.Hintf("Open MPI binds a rank to one core: mpirun --bind-to none, or --map-by slot:PE=N; or say how many threads with -j")
 	}
 	dev, err := kernels.Open(o.Device, kernels.Options{Threads: env.Threads(), ISA: env.ISA()})
-	if err != nil {
+	if err := comm.Together(c, err); err != nil {
 		return nil, err
 	}
-	opt := train.Options{Out: o.Output, Init: o.Init, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
-		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, LogEvery: o.LogEvery, LearningRate: o.LearningRate, Warmup: o.Warmup, FileOrder: o.Order == "file",
-		Warn: env.Warnf}
-	t, err := train.New(opt, cfg, set, dev, c)
+	t, err := train.New(o.training(env, dev), cfg, set, dev, c)
 	if err != nil {
 		return nil, err
 	}
 	env.Infof("%d parameters, %d layers x %d, vocabulary %d; %d sequences of %d in %d files; %d rank(s) x %d thread(s) on %s",
 		t.Parameters(), cfg.NumHiddenLayers, cfg.HiddenSize, cfg.VocabSize, set.TotalRows(), set.Seq, len(set.Files), c.Size(), dev.Threads(), dev.Name())
-	env.Infof("%d steps of %d sequences in micro-batches of %d, learning rate %g with %.4g of the steps to warm up, seed %d, to %s",
-		o.Steps, o.GlobalBatch, o.MicroBatch, o.LearningRate, o.Warmup, o.Seed, o.Output)
-	return t, nil
+	env.Infof("%d steps of %d sequences in micro-batches of %d, %s, learning rate %g with %.4g of the steps to warm up, seed %d, to %s",
+		o.Steps, o.GlobalBatch, o.MicroBatch, o.Precision, o.LearningRate, o.Warmup, o.Seed, o.Output)
+	return t, t.SameOnAllRanks()
+}
+
+// read reads the model's shape and finds the data. It has no collective in it.
+func (o *options) read() (*bert.Config, *pretrain.Set, error) {
+	cfg, err := bert.ReadConfig(o.Config)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Dropout != nil {
+		cfg.HiddenDropoutProb, cfg.AttentionProbsDropoutProb = *o.Dropout, *o.Dropout
+	}
+	set, err := pretrain.OpenSet(o.Data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Vocab != "" {
+		if err := set.UseVocabulary(o.Vocab); err != nil {
+			return nil, nil, err
+		}
+	}
+	if cfg.VocabSize == 0 {
+		if cfg.VocabSize = set.VocabSize; cfg.VocabSize == 0 {
+			return nil, nil, fault.WithHint(fmt.Errorf("%s has no vocab.txt and %s no vocab_size", o.Data, o.Config), "give --vocab FILE, the vocabulary that the shards were made with")
+		}
+	}
+	return cfg, set, nil
+}
+
+// training says what to train and how.
+func (o *options) training(env *cli.Env, dev *kernels.Device) train.Options {
+	opt := train.Options{Out: o.Output, Init: o.Init, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
+		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, LogEvery: o.LogEvery, LearningRate: o.LearningRate, Warmup: o.Warmup, FileOrder: o.Order == "file",
+		Memory: math.MaxInt64, Warn: env.Warnf, Planned: func(p train.Plan) { tellMemory(env, p) }}
+	if dev.OnHost() {
+		opt.Memory = cli.AvailableMemory()
+	}
+	if o.MemoryLimit > 0 {
+		opt.Memory = min(opt.Memory, int64(o.MemoryLimit))
+	}
+	if o.Checkpoint {
+		opt.Mode |= bert.CheckpointActivations
+	}
+	if o.Precision == "bf16" {
+		opt.Mode |= bert.BFloat16
+	}
+	return opt
+}
+
+func tellMemory(env *cli.Env, p train.Plan) {
+	available := "what is available is not known"
+	if p.Available < math.MaxInt64 {
+		available = fmt.Sprintf("%s available for %d rank(s)", cli.Bytes(p.Available), p.Ranks)
+	}
+	env.Infof("memory %s: parameters %s, gradients %s, optimizer %s, packed weights %s, activations %s, scratch %s, data %s; %s", cli.Bytes(p.Total()),
+		cli.Bytes(p.Weights), cli.Bytes(p.Gradients), cli.Bytes(p.Optimizer), cli.Bytes(p.Packed), cli.Bytes(p.Activations), cli.Bytes(p.Scratch), cli.Bytes(p.Data), available)
 }
 
 // train runs the loop and tells how it goes.

@@ -1,0 +1,146 @@
+package train
+
+import (
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"slices"
+	"sort"
+
+	"hpcbert/lib/bert"
+	"hpcbert/lib/cli"
+	"hpcbert/lib/comm"
+	"hpcbert/lib/fault"
+	"hpcbert/lib/optim"
+)
+
+// Plan is the memory of one rank, in bytes.
+type Plan struct {
+	bert.Memory
+	Optimizer int64 // moments
+	Scratch   int64 // of the kernels, which touch it when they need it
+	Data      int64 // shards in memory, samples and batches
+	Available int64 // on this node, for the Ranks that share it; the largest number when it is not known
+	Ranks     int
+}
+
+// Total returns what the rank takes.
+func (p Plan) Total() int64 { return p.Memory.Total() + p.Optimizer + p.Scratch + p.Data }
+
+// microBatch is the most sequences that this rank ever computes at once.
+func (t *Trainer) microBatch() int {
+	first, end := shareOf(t.opt.GlobalBatch, t.comm.Rank(), t.comm.Size())
+	return min(t.opt.MicroBatch, end-first)
+}
+
+func (t *Trainer) limits(micro int) bert.Limits {
+	return bert.Limits{Tokens: micro * t.set.Seq, Sequences: micro, Masked: micro * t.set.MaxPred}
+}
+
+// plan counts the memory for micro-batches of so many sequences.
+func (t *Trainer) plan(cfg *bert.Config, micro int, mode bert.Mode) (Plan, error) {
+	model, err := bert.Plan(t.dev, cfg, t.limits(micro), mode)
+	if err != nil {
+		return Plan{}, err
+	}
+	return Plan{Memory: model, Optimizer: optim.Bytes(cfg.ArenaLen(), len(cfg.Params())), Scratch: t.dev.StreamBytes(), Data: t.dataBytes()}, nil
+}
+
+// dataBytes counts the shard in use and the one that is read ahead, and the samples of four updates: being read, waiting, at work and packed.
+// Go's collector lets memory grow to twice what is in use.
+func (t *Trainer) dataBytes() int64 {
+	rows := slices.Clone(t.set.Rows)
+	slices.Sort(rows)
+	held := 0
+	for _, n := range rows[max(0, len(rows)-2):] {
+		held += n
+	}
+	first, end := shareOf(t.opt.GlobalBatch, t.comm.Rank(), t.comm.Size())
+	row, sample := 6*t.set.Seq+8*t.set.MaxPred+1, 8*(t.set.Seq+t.set.MaxPred)
+	return 2 * (int64(held)*int64(row) + 4*int64(end-first)*int64(sample))
+}
+
+// fit sets the plan, tells of it, and refuses one that some node has no room for, on all ranks alike. The ranks of a node have equal parts
+// of what the least of them found available, before any of them took its own.
+func (t *Trainer) fit(cfg *bert.Config) error {
+	plan, err := t.plan(cfg, t.microBatch(), t.mode())
+	if err := comm.Together(t.comm, err); err != nil {
+		return err
+	}
+	if plan.Available, plan.Ranks, err = t.shareNode(); err != nil {
+		return err
+	}
+	t.Plan = plan
+	t.opt.Planned(plan)
+	room := plan.Available / int64(plan.Ranks)
+	largest := make([]int64, t.comm.Size()) // micro-batch that fits, of each rank
+	largest[t.comm.Rank()] = int64(t.largestMicroBatch(cfg, t.mode(), room))
+	if err := t.comm.AllreduceInt64(largest); err != nil {
+		return err
+	}
+	if plan.Total() > room {
+		err = t.tooLarge(cfg, plan, room, int(slices.Min(largest)))
+	}
+	return comm.Together(t.comm, err)
+}
+
+// shareNode tells how much memory is available on this node and how many ranks share it.
+func (t *Trainer) shareNode() (available int64, ranks int, err error) {
+	h := fnv.New64a()
+	io.WriteString(h, t.comm.Host())
+	host, rank, size := int64(h.Sum64()>>1), t.comm.Rank(), t.comm.Size()
+	hosts, free := make([]int64, size), make([]int64, size)
+	hosts[rank], free[rank] = host, t.opt.Memory
+	if err := t.comm.AllreduceInt64(hosts); err != nil {
+		return 0, 0, err
+	}
+	if err := t.comm.AllreduceInt64(free); err != nil {
+		return 0, 0, err
+	}
+	available = math.MaxInt64
+	for i := range hosts {
+		if hosts[i] == host {
+			available = min(available, free[i])
+			ranks++
+		}
+	}
+	return available, ranks, nil
+}
+
+// largestMicroBatch returns the most sequences, up to those asked for, that a rank has room for; 0 when not even one fits.
+func (t *Trainer) largestMicroBatch(cfg *bert.Config, mode bert.Mode, room int64) int {
+	return sort.Search(t.microBatch(), func(i int) bool {
+		plan, err := t.plan(cfg, i+1, mode)
+		return err != nil || plan.Total() > room
+	})
+}
+
+func (t *Trainer) tooLarge(cfg *bert.Config, plan Plan, room int64, largest int) error {
+	wanted := t.microBatch()
+	err := fmt.Errorf("rank %d on %s: micro-batches of %d sequences need %s of memory, each of the node's %d rank(s) can have %s", t.comm.Rank(), t.comm.Host(),
+		wanted, cli.Bytes(plan.Total()), plan.Ranks, cli.Bytes(room))
+	if largest > 0 {
+		return fault.WithHint(fmt.Errorf("%w; micro-batch %d is the largest that fits", err, largest), "give --micro-batch %d%s", largest, t.alternative(cfg, room))
+	}
+	hint := "take fewer ranks on a node, or nodes with more memory"
+	if other := t.alternative(cfg, room); other != "" {
+		hint += other
+	}
+	return fault.WithHint(fmt.Errorf("%w; no micro-batch fits", err), "%s", hint)
+}
+
+// alternative tells what else would make room.
+func (t *Trainer) alternative(cfg *bert.Config, room int64) string {
+	mode := t.mode() | bert.CheckpointActivations
+	if n := t.largestMicroBatch(cfg, mode, room); n > 0 && mode != t.mode() {
+		return fmt.Sprintf("; with --checkpoint-activations micro-batches of %d fit", n)
+	}
+	return ""
+}
+
+// keys are the plan in the run's line of metrics.jsonl, in bytes.
+func (p Plan) keys() map[string]any {
+	return map[string]any{"memory_bytes": p.Total(), "memory_parameters": p.Weights, "memory_gradients": p.Gradients, "memory_optimizer": p.Optimizer,
+		"memory_packed_weights": p.Packed, "memory_activations": p.Activations, "memory_scratch": p.Scratch, "memory_data": p.Data}
+}
