@@ -77,7 +77,7 @@ type options struct {
 	Init         string   `long:"init" value-name:"DIR" description:"checkpoint folder to start from: its weights, and its moments where it has them"`
 	ResetMoments bool     `long:"reset-optimizer" description:"with --init: start with zero moments"`
 	Vocab        string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
-	Precision    string   `long:"precision" choice:"fp32" choice:"bf16" default:"fp32" description:"type of activations, their gradients and the weights that products read; bf16 halves their memory"`
+	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"fp32 or bf16: of activations, their gradients and the weights that products read; bf16 halves their memory"`
 	Checkpoint   bool     `long:"checkpoint-activations" description:"keep the layers' inputs alone and compute the rest again in the backward pass: less memory, the same numbers, about a third more time"`
 	MemoryLimit  cli.Size `long:"memory-limit" value-name:"SIZE" description:"of a node, for all its ranks together, like 64G (default: what the node has available)"`
 	Device       string   `long:"device" value-name:"DEVICE" default:"auto" description:"where to compute: cpu, or auto for the best device here"`
@@ -102,6 +102,8 @@ func (o *options) check(args []string) error {
 		return fault.Usagef("--dropout %g: must be from 0 to below 1", *o.Dropout)
 	case o.Order != "shuffle" && o.Order != "file":
 		return fault.Usagef("--order %q: must be shuffle or file", o.Order)
+	case o.Precision != "fp32" && o.Precision != "bf16":
+		return fault.Usagef("--precision %q: must be fp32 or bf16", o.Precision)
 	case o.ResetMoments && o.Init == "":
 		return fault.Usagef("--reset-optimizer goes with --init")
 	}
