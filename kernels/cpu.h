@@ -10,8 +10,9 @@ enum {
 	SHARED_SCRATCH = 64 << 20, /* bytes of scratch that the threads of one operation share */
 };
 
-/* Runs body(arg, item, thread) for item = 0 .. items-1 on the stream's threads. Items are taken in order, by whichever thread is free, so
- * that a result must not depend on which thread computed it. Returns when all are done. */
+/* Runs body(arg, item, thread) for item = 0 .. items-1 (below 2^32) on the stream's threads. Thread t begins with the t-th part of the items,
+ * in order, and then helps the others; so a result must not depend on which thread computed it, but neighbouring items share a cache, and the
+ * n-th part of a matrix meets the same thread in every operation. Returns when all are done. */
 void parallel_for(struct hpcbert_stream *s, long items, void (*body)(void *arg, long item, int thread), void *arg);
 
 /* How many threads there are: a reason to divide work this way or that, never to compute something else. */
@@ -45,6 +46,9 @@ const struct hpcbert_ops *cpu_ops(const char *name, const char **reason);
 /* The device part of the table, the same for all instruction sets. */
 int cpu_stream_create(struct hpcbert_stream **s, int device, int threads);
 int cpu_stream_destroy(struct hpcbert_stream *s);
+/* Where the threads run: thread i on CPU cpus[i], or where the system likes if that is below 0. Thread 0 is the caller's and is
+ * left alone. crowded: there are more threads than cores, so one that waits sleeps at once. Call it before the first operation. */
+void cpu_stream_place(struct hpcbert_stream *s, const int *cpus, int crowded);
 int cpu_alloc(void **p, size_t bytes, int device);
 int cpu_release(void *p, size_t bytes);
 int cpu_upload(void *dst, const void *host, size_t bytes, struct hpcbert_stream *s);

@@ -37,6 +37,8 @@ import (
 // Options chooses how a device works.
 type Options struct {
 	Threads int    // CPU threads; at least 1
+	Pin     []int  // CPU of each thread but the first, which is the caller's and stays free; nil = the system places them
+	Crowded bool   // there are more threads than cores: one that waits sleeps at once
 	ISA     string // CPU instruction set: "avx512bf16", "avx512", "avx2", "neon", "plain", or "" for the best one here
 	Device  int    // number of the GPU
 	Library string // file of the backend "cuda" or "cudahost"; "" for libhpcbert_NAME.so in ../build or ../lib, seen from the program
@@ -166,7 +168,26 @@ func (d *Device) NewStream() (*Stream, error) {
 	if err := opError("stream_create", rc, nil); err != nil {
 		return nil, err
 	}
+	if d.cpu {
+		s.place(d.opt)
+	}
 	return s, nil
+}
+
+// place tells the pool where its threads run and how to wait.
+func (s *Stream) place(opt Options) {
+	cpus := make([]C.int, opt.Threads)
+	for i := range cpus {
+		cpus[i] = -1
+		if i < len(opt.Pin) {
+			cpus[i] = C.int(opt.Pin[i])
+		}
+	}
+	var crowded C.int
+	if opt.Crowded {
+		crowded = 1
+	}
+	C.cpu_stream_place(s.s, &cpus[0], crowded)
 }
 
 // Close ends the stream.

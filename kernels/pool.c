@@ -1,40 +1,59 @@
-/* pool.c: the CPU's stream: threads that spin briefly for the next operation, then sleep. */
+/* pool.c: the CPU's stream: a team of threads that spin briefly for the next operation, then sleep.
+ *
+ * Thread 0 is whoever calls parallel_for, the others are ours. An operation's number goes down a tree and its end comes back up: each thread
+ * calls its four children, does its work, awaits their ends and tells its own parent. So every word that is waited on has one writer and one
+ * reader, each thread writes a handful of cache lines however many threads there are, and sleepers wake each other in parallel.
+ *
+ * Each thread first takes the items of its own share, always the same part of the whole, then helps the others. So the same rows of the same
+ * matrices meet the same thread in every operation: they are in its cache, and in the memory of its NUMA node where it touched them first.
+ */
 #define _GNU_SOURCE
 #include "cpu.h"
 
-#include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SPINS = 4000 }; /* about 50 microseconds: longer than the gap between two operations of a step, too short to starve a neighbour */
+enum {
+	CHILDREN = 4,
+	SPIN_NANOSECONDS = 100000, /* longer than the gap between two operations of a step and than waking takes on a virtual machine */
+	PAUSES = 32,               /* looks between two looks at the clock: about a microsecond; a pause differs tenfold between CPUs */
+};
 
-struct worker {
+/* A number that one thread sets and one other thread awaits. */
+struct signal {
+	_Alignas(CACHE_LINE) atomic_uint value;
+	atomic_bool asleep; /* the one who waits is in the kernel, or on its way */
+};
+
+struct member {
+	struct signal called, done; /* the operation that the parent calls to, and the last one that this thread and all below it have ended */
+	_Alignas(CACHE_LINE) atomic_uint_least64_t next; /* of its share: operation << 32 | items taken */
 	struct hpcbert_stream *stream;
 	pthread_t thread;
 	int id;
 };
 
 struct hpcbert_stream {
-	int threads;
-	struct worker *workers; /* threads - 1: the caller is thread 0 */
-	char *scratch;          /* threads * THREAD_SCRATCH, then SHARED_SCRATCH */
+	struct member *team;
+	int threads, started; /* started: how many of ours run, the caller not counted */
+	char *scratch;        /* threads * THREAD_SCRATCH, then SHARED_SCRATCH */
 	size_t scratch_bytes;
+	atomic_long spin; /* nanoseconds of waiting before sleep */
 
-	void (*body)(void *arg, long item, int thread);
+	/* The operation at work; written while all threads wait. */
+	_Alignas(CACHE_LINE) void (*body)(void *arg, long item, int thread);
 	void *arg;
 	long items;
-	_Alignas(CACHE_LINE) atomic_long next;       /* the next item */
-	_Alignas(CACHE_LINE) atomic_uint generation; /* counts operations; a change wakes the workers */
-	_Alignas(CACHE_LINE) atomic_uint busy;       /* workers still inside the operation */
-	atomic_int sleepers;
-	atomic_bool quit;
+	unsigned operation; /* counts them */
+	bool quit;
 };
 
 static inline void relax(void)
@@ -42,52 +61,112 @@ static inline void relax(void)
 #if defined(__x86_64__)
 	__builtin_ia32_pause();
 #elif defined(__aarch64__)
-	__asm__ volatile("yield");
+	__asm__ volatile("isb"); /* yield returns at once on most of them */
 #endif
 }
 
-static void wait_while(atomic_uint *word, unsigned value, atomic_int *sleepers)
+static int64_t nanoseconds(void)
 {
-	for (int i = 0; i < SPINS; i++) {
-		if (atomic_load_explicit(word, memory_order_acquire) != value)
-			return;
-		relax();
-	}
-	atomic_fetch_add(sleepers, 1);
-	while (atomic_load(word) == value)
-		syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-	atomic_fetch_sub(sleepers, 1);
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static void wake(atomic_uint *word)
+static void set(struct signal *x, unsigned value)
 {
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	atomic_store_explicit(&x->value, value, memory_order_release);
+}
+
+/* Comes after set and a fence. The waiter tells that it sleeps before its last look at the value: so one of the two sees the other. */
+static void wake(struct signal *x)
+{
+	if (atomic_load_explicit(&x->asleep, memory_order_relaxed))
+		syscall(SYS_futex, &x->value, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* The core is offered to others all the while: where another program runs, or a thread of this team waits for this very core, spinning alone
+ * made an operation last a hundred times longer. On a core of one's own the offer costs a third of a microsecond. */
+static bool spin_for(struct signal *x, unsigned value, long limit)
+{
+	for (int64_t start = 0;;) {
+		for (int i = 0; i < PAUSES; i++) {
+			if (atomic_load_explicit(&x->value, memory_order_acquire) == value)
+				return true;
+			relax();
+		}
+		int64_t now = nanoseconds();
+		if (start == 0)
+			start = now;
+		if (now - start >= limit)
+			return false;
+		sched_yield();
+	}
+}
+
+static void await(struct signal *x, unsigned value, const struct hpcbert_stream *s)
+{
+	if (spin_for(x, value, atomic_load_explicit(&s->spin, memory_order_relaxed)))
+		return;
+	atomic_store(&x->asleep, true);
+	for (unsigned now; (now = atomic_load(&x->value)) != value;)
+		syscall(SYS_futex, &x->value, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
+	atomic_store_explicit(&x->asleep, false, memory_order_relaxed);
+}
+
+/* The next item of a share that is the items first..end-1, or -1. Whoever takes the first one sets the counter to this operation. */
+static long take(struct member *owner, unsigned operation, long first, long end)
+{
+	uint64_t seen = atomic_load_explicit(&owner->next, memory_order_relaxed), taken;
+	do {
+		taken = seen >> 32 == operation ? (uint32_t)seen : 0;
+		if ((long)taken >= end - first)
+			return -1;
+	} while (!atomic_compare_exchange_weak_explicit(&owner->next, &seen, (uint64_t)operation << 32 | (taken + 1), memory_order_relaxed, memory_order_relaxed));
+	return first + (long)taken;
 }
 
 static void take_items(struct hpcbert_stream *s, int thread)
 {
-	for (long i; (i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->items;)
-		s->body(s->arg, i, thread);
+	for (int i = 0; i < s->threads; i++) {
+		int owner = (thread + i) % s->threads;
+		long first = s->items * owner / s->threads, end = s->items * (owner + 1) / s->threads;
+		for (long item; (item = take(&s->team[owner], s->operation, first, end)) >= 0;)
+			s->body(s->arg, item, thread);
+	}
+}
+
+/* One operation, as each thread sees it. */
+static void take_part(struct hpcbert_stream *s, int thread)
+{
+	unsigned operation = s->operation;
+	int first = CHILDREN * thread + 1, end = first + CHILDREN < s->threads ? first + CHILDREN : s->threads;
+	for (int i = first; i < end; i++) /* the stores overlap */
+		set(&s->team[i].called, operation);
+	atomic_thread_fence(memory_order_seq_cst);
+	for (int i = first; i < end; i++)
+		wake(&s->team[i].called);
+	take_items(s, thread);
+	for (int i = first; i < end; i++)
+		await(&s->team[i].done, operation, s);
 }
 
 static void *work(void *p)
 {
-	struct worker *w = p;
-	struct hpcbert_stream *s = w->stream;
-	for (unsigned seen = 0;;) {
-		wait_while(&s->generation, seen, &s->sleepers);
-		seen++;
-		if (atomic_load(&s->quit))
+	struct member *me = p;
+	for (unsigned operation = 1;; operation++) {
+		await(&me->called, operation, me->stream);
+		if (me->stream->quit)
 			return NULL;
-		take_items(s, w->id);
-		if (atomic_fetch_sub(&s->busy, 1) == 1)
-			wake(&s->busy);
+		take_part(me->stream, me->id);
+		set(&me->done, operation);
+		atomic_thread_fence(memory_order_seq_cst);
+		wake(&me->done);
 	}
 }
 
 void parallel_for(struct hpcbert_stream *s, long items, void (*body)(void *arg, long item, int thread), void *arg)
 {
-	if (s->threads == 1 || items == 1) {
+	if (s->threads == 1 || items <= 1) {
 		for (long i = 0; i < items; i++)
 			body(arg, i, 0);
 		return;
@@ -95,18 +174,8 @@ void parallel_for(struct hpcbert_stream *s, long items, void (*body)(void *arg, 
 	s->body = body;
 	s->arg = arg;
 	s->items = items;
-	atomic_store(&s->next, 0);
-	atomic_store(&s->busy, (unsigned)s->threads - 1);
-	atomic_fetch_add(&s->generation, 1);
-	if (atomic_load(&s->sleepers) > 0)
-		wake(&s->generation);
-	take_items(s, 0);
-	for (unsigned left, spins = 0; (left = atomic_load_explicit(&s->busy, memory_order_acquire)) != 0;) {
-		if (++spins < SPINS)
-			relax();
-		else
-			syscall(SYS_futex, &s->busy, FUTEX_WAIT_PRIVATE, left, NULL, NULL, 0);
-	}
+	s->operation++;
+	take_part(s, 0);
 }
 
 int stream_threads(const struct hpcbert_stream *s)
@@ -124,89 +193,87 @@ void *shared_scratch(struct hpcbert_stream *s)
 	return s->scratch + (size_t)s->threads * THREAD_SCRATCH;
 }
 
+static int start_threads(struct hpcbert_stream *s)
+{
+	for (int i = 1; i < s->threads; i++) {
+		struct member *m = &s->team[i];
+		m->stream = s;
+		m->id = i;
+		if (pthread_create(&m->thread, NULL, work, m))
+			return HPCBERT_NO_MEMORY;
+		s->started = i;
+	}
+	return HPCBERT_OK;
+}
+
+static void stop_threads(struct hpcbert_stream *s)
+{
+	s->quit = true;
+	for (int i = 1; i <= s->started; i++)
+		set(&s->team[i].called, s->operation + 1);
+	atomic_thread_fence(memory_order_seq_cst);
+	for (int i = 1; i <= s->started; i++)
+		wake(&s->team[i].called);
+	for (int i = 1; i <= s->started; i++)
+		pthread_join(s->team[i].thread, NULL);
+}
+
 int cpu_stream_create(struct hpcbert_stream **out, int device, int threads)
 {
 	if (threads < 1)
 		return HPCBERT_BAD_ARGUMENT;
+	size_t team_bytes = (size_t)threads * sizeof(struct member), scratch_bytes = (size_t)threads * THREAD_SCRATCH + SHARED_SCRATCH;
 	struct hpcbert_stream *s = aligned_alloc(CACHE_LINE, sizeof *s);
-	if (!s)
-		return HPCBERT_NO_MEMORY;
-	memset(s, 0, sizeof *s);
-	s->threads = 1;
-	s->scratch_bytes = (size_t)threads * THREAD_SCRATCH + SHARED_SCRATCH;
+	struct member *team = aligned_alloc(CACHE_LINE, team_bytes);
 	void *scratch;
-	s->workers = calloc((size_t)threads, sizeof *s->workers);
-	if (!s->workers || cpu_alloc(&scratch, s->scratch_bytes, device)) {
-		free(s->workers);
+	if (!s || !team || cpu_alloc(&scratch, scratch_bytes, device)) {
 		free(s);
+		free(team);
 		return HPCBERT_NO_MEMORY;
 	}
+	memset(team, 0, team_bytes);
+	memset(s, 0, sizeof *s);
+	s->team = team;
+	s->threads = threads;
 	s->scratch = scratch;
-	for (int i = 1; i < threads; i++) {
-		struct worker *w = &s->workers[i - 1];
-		*w = (struct worker){.stream = s, .id = i};
-		if (pthread_create(&w->thread, NULL, work, w)) {
-			cpu_stream_destroy(s);
-			return HPCBERT_NO_MEMORY;
-		}
-		s->threads++;
-	}
-	*out = s;
-	return HPCBERT_OK;
+	s->scratch_bytes = scratch_bytes;
+	atomic_store(&s->spin, SPIN_NANOSECONDS);
+	int rc = start_threads(s);
+	if (rc)
+		cpu_stream_destroy(s);
+	else
+		*out = s;
+	return rc;
 }
 
 int cpu_stream_destroy(struct hpcbert_stream *s)
 {
-	atomic_store(&s->quit, true);
-	atomic_fetch_add(&s->generation, 1);
-	wake(&s->generation);
-	for (int i = 1; i < s->threads; i++)
-		pthread_join(s->workers[i - 1].thread, NULL);
+	stop_threads(s);
 	cpu_release(s->scratch, s->scratch_bytes);
-	free(s->workers);
+	free(s->team);
 	free(s);
 	return HPCBERT_OK;
 }
 
-/* Memory comes from the system in whole mappings: zero, page-aligned, in huge pages where there are some. */
-int cpu_alloc(void **p, size_t bytes, int device)
+/* A CPU that cannot be had changes nothing: the thread runs where the system puts it. */
+static void pin(pthread_t thread, int cpu)
 {
-	(void)device;
-	void *q = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (q == MAP_FAILED)
-		return HPCBERT_NO_MEMORY;
-	madvise(q, bytes, MADV_HUGEPAGE); /* advice: a refusal changes nothing */
-	*p = q;
-	return HPCBERT_OK;
+	cpu_set_t *set = CPU_ALLOC(cpu + 1);
+	if (!set)
+		return;
+	CPU_ZERO_S(CPU_ALLOC_SIZE(cpu + 1), set);
+	CPU_SET_S(cpu, CPU_ALLOC_SIZE(cpu + 1), set);
+	pthread_setaffinity_np(thread, CPU_ALLOC_SIZE(cpu + 1), set);
+	CPU_FREE(set);
 }
 
-int cpu_release(void *p, size_t bytes)
+void cpu_stream_place(struct hpcbert_stream *s, const int *cpus, int crowded)
 {
-	return munmap(p, bytes ? bytes : 1) ? HPCBERT_BAD_ARGUMENT : HPCBERT_OK;
-}
-
-int cpu_upload(void *dst, const void *host, size_t bytes, struct hpcbert_stream *s)
-{
-	return cpu_copy(dst, host, bytes, s);
-}
-
-int cpu_download(void *host, const void *src, size_t bytes, struct hpcbert_stream *s)
-{
-	return cpu_copy(host, src, bytes, s);
-}
-
-int cpu_copy(void *dst, const void *src, size_t bytes, struct hpcbert_stream *s)
-{
-	(void)s;
-	memcpy(dst, src, bytes);
-	return HPCBERT_OK;
-}
-
-int cpu_zero(void *dst, size_t bytes, struct hpcbert_stream *s)
-{
-	(void)s;
-	memset(dst, 0, bytes);
-	return HPCBERT_OK;
+	if (crowded)
+		atomic_store(&s->spin, 0);
+	for (int i = 1; i < s->threads; i++)
+		if (cpus[i] >= 0)
+			pin(s->team[i].thread, cpus[i]);
 }
 
 int cpu_synchronize(struct hpcbert_stream *s)
