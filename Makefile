@@ -8,14 +8,18 @@
 #   make test-slow  what takes longer
 #   make test-slurm a four-node Slurm on this machine: sub/*.sub submitted, signalled at the time limit, requeued (needs root)
 #   make lint       gofmt, go vet, staticcheck, shellcheck, gcc -Wall -Wextra -Werror
-#   make bench      speed of the kernels on this CPU
+#   make bench      speed of every operation and of training steps on this CPU, % of its ceilings: a table, and build/bench.csv
+#   make bench-torch  the same training data through bertrain and through PyTorch, in turns (skips without torch and transformers)
 #   make install    copy programs, manual pages, model shapes and job scripts below PREFIX
 #
-# Variables: DATA=folder of real data for the checks that need it (skipped without), MINILM=folder of real BERT weights, PREFIX=/usr/local.
+# Variables: DATA=folder of real data for the checks that need it (skipped without), MINILM=folder of real BERT weights, PREFIX=/usr/local,
+# BENCH=options of the program of bench (--help lists them) or bench-torch, PYTHON=interpreter that has torch and transformers.
 
 PREFIX ?= /usr/local
 DATA ?=
 MINILM ?=
+BENCH ?=
+PYTHON ?= python3
 export HPCBERT_DATA := $(if $(DATA),$(abspath $(DATA)))
 export HPCBERT_MINILM := $(if $(MINILM),$(abspath $(MINILM)))
 export CGO_ENABLED := 1
@@ -29,7 +33,7 @@ SCRIPTS := $(wildcard test/*.sh sub/*.sh sub/*.sub) .ci/run
 PACKAGES := gcc g++ pkg-config libopenmpi-dev openmpi-bin libhdf5-dev shellcheck python3-h5py
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: all build deps demo real test test-slow test-slurm lint bench install clean
+.PHONY: all build deps demo real test test-slow test-slurm lint bench bench-torch install clean
 
 all: build
 
@@ -78,8 +82,12 @@ lint: deps
 	shellcheck $(SCRIPTS)
 	@for f in kernels/*.c; do $(CC) -std=gnu11 -O2 -Wno-psabi -Wall -Wextra -Werror -c -o /dev/null $$f || exit 1; done
 
-bench: build
-	test/bench.sh
+bench: deps
+	$(GO) build -ldflags '-X hpcbert/lib/cli.Version=$(VERSION)' -o build/bench ./test/bench
+	build/bench $(BENCH)
+
+bench-torch: build
+	test/bench-torch.sh "$(PYTHON)" "$(DATA)" $(BENCH)
 
 install: build
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/hpcbert/model share/hpcbert/sub)

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/csv"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The program is run, not called: it starts itself for the steps.
+func TestQuickRunWritesWholeRecords(t *testing.T) {
+	dir := t.TempDir()
+	program, file := filepath.Join(dir, "bench"), filepath.Join(dir, "bench.csv")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(program, "--quick", "-j", "2", "--config", "../../configs/model/tiny.json", "--seq", "16", "-o", file, "op", "step", "sweep").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	records, err := csv.NewReader(in).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(records[0], columns) {
+		t.Errorf("first line %q", records[0])
+	}
+	kinds := map[string]int{}
+	for _, record := range records[1:] {
+		checkRecord(t, record)
+		kinds[record[0]]++
+	}
+	// fp32 and bf16: every operation but the three of the optimiser twice, a step, two micro-batches and their line
+	if kinds["op"] < 60 || kinds["step"] != 2 || kinds["sweep"] < 4 {
+		t.Errorf("%v records", kinds)
+	}
+	if !strings.Contains(string(out), "gemm ffn_1 forward+GELU") || !strings.HasPrefix(string(out[strings.Index(string(out), "#"):]), "# ") {
+		t.Errorf("table:\n%s", out)
+	}
+}
+
+// checkRecord wants numbers where there should be some: an operation in float32 is never unsupported.
+func checkRecord(t *testing.T, record []string) {
+	t.Helper()
+	column := func(name string) string { return record[slices.Index(columns, name)] }
+	if column("state") == "unsupported" && column("precision") == "bf16" || column("shape") == "" {
+		return
+	}
+	wanted := map[string][]string{"op": {"ms", "rate", "ceiling", "percent"}, "step": {"ms", "sequences_per_s", "percent", "memory_mib"}}[record[0]]
+	for _, name := range wanted {
+		if x, err := strconv.ParseFloat(column(name), 64); err != nil || !(x > 0) {
+			t.Errorf("%s is %q in %q", name, column(name), record)
+		}
+	}
+}
+
+func TestLineThroughMicroBatches(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		seconds []float64 // of 4, 8, 16 sequences
+		shape   string
+		largest string
+	}{
+		{"a line", []float64{0.14, 0.18, 0.26}, "100 ms + 10 ms a sequence", ""},
+		{"10 % more in the middle, between which the line lies", []float64{0.14, 0.198, 0.26}, "", "6.9"}, // numpy.polyfit with weights 1/seconds
+	} {
+		rows := make([]row, len(c.seconds))
+		for i, s := range c.seconds {
+			rows[i].seconds = s
+		}
+		all := withLine(rows, []int{4, 8, 16}, row{})
+		line := all[len(all)-1]
+		if c.shape != "" && line.shape != c.shape {
+			t.Errorf("%s: %s", c.name, line.shape)
+		}
+		if got := strconv.FormatFloat(line.deviation, 'f', 1, 64); c.largest != "" && got != c.largest {
+			t.Errorf("%s: largest deviation %s %%", c.name, got)
+		}
+	}
+}
+
+func TestWrongUsage(t *testing.T) {
+	for _, c := range []struct {
+		o    options
+		args []string
+	}{
+		{options{Tokens: 128, MicroBatches: 1, Updates: 1}, []string{"steps"}},
+		{options{Tokens: 128, MicroBatches: 1, Updates: 1, Precision: []string{"fp16"}}, nil},
+		{options{Tokens: 128, MicroBatches: 1, Updates: 1, Seq: []int{129}}, nil},
+		{options{Tokens: 128, MicroBatches: 0, Updates: 1}, nil},
+	} {
+		if c.o.check(c.args) == nil {
+			t.Errorf("%+v %v: accepted", c.o, c.args)
+		}
+	}
+}
