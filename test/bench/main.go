@@ -46,6 +46,7 @@ type options struct {
 	Tokens       int      `long:"tokens" value-name:"N" default:"4096" description:"tokens of a micro-batch"`
 	MicroBatches int      `long:"micro-batches" value-name:"N" default:"8" description:"micro-batches of an update"`
 	Updates      int      `long:"updates" value-name:"N" default:"3" description:"updates to measure"`
+	Checkpoint   bool     `long:"checkpoint-activations" description:"step, sweep: keep the layers' inputs alone, as bertrain does with this option"`
 	Only         string   `long:"only" value-name:"TEXT" description:"operations whose name holds TEXT"`
 	Quick        bool     `long:"quick" description:"one short run of everything: shows that it works, not how fast it is"`
 	Output       string   `short:"o" long:"output" value-name:"FILE" default:"build/bench.csv" description:"CSV file to write"`

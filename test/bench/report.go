@@ -105,7 +105,7 @@ var tables = []struct {
 	columns     []string
 }{
 	{"op", "operations", []string{"name", "model", "precision", "shape", "state", "ms", "rate", "unit", "ceiling", "percent", "others"}},
-	{"step", "updates; rate in GFLOP/s, percent = MFU", []string{"model", "precision", "shape", "state", "sequences_per_s", "tokens_per_s", "rate", "ceiling", "percent", "ms",
+	{"step", "updates; rate in GFLOP/s, percent = MFU", []string{"name", "model", "precision", "shape", "state", "sequences_per_s", "tokens_per_s", "rate", "ceiling", "percent", "ms",
 		"forward_ms", "backward_ms", "optimiser_ms", "memory_mib", "others"}},
 	{"sweep", "forward and backward of a micro-batch, and the line through them", []string{"name", "model", "precision", "shape", "state", "ms", "sequences_per_s", "percent", "deviation_percent", "others"}},
 }

@@ -47,6 +47,9 @@ func (b *bench) stepElsewhere(ctx context.Context, s shape, precision string, le
 	file := filepath.Join(dir, "step.csv")
 	args := []string{"step", "-q", "-o", file, "--config", s.file, "--precision", precision, "--seq", strconv.Itoa(length), "--tokens", strconv.Itoa(b.Tokens),
 		"--micro-batches", strconv.Itoa(b.MicroBatches), "--updates", strconv.Itoa(b.Updates), "-j", strconv.Itoa(b.dev.Threads())}
+	if b.Checkpoint {
+		args = append(args, "--checkpoint-activations")
+	}
 	b.env.Infof("step of %s, %s, %d tokens a sequence", s.name, precision, length)
 	child := exec.CommandContext(ctx, program, args...)
 	child.Stderr = b.env.Stderr
@@ -70,6 +73,9 @@ func (b *bench) step(ctx context.Context, s shape, precision string, length int)
 	sequences := max(1, b.Tokens/length)
 	r := row{kind: "step", name: "update", model: s.name, precision: precision, state: "ok", unit: "GFLOP/s",
 		shape: fmt.Sprintf("%d x %d x %d tokens", b.MicroBatches, sequences, length)}
+	if b.Checkpoint {
+		r.name = "update, activations checkpointed"
+	}
 	t, err := b.newTrainee(s, precision, length, sequences)
 	if err == nil {
 		defer t.close()
@@ -133,15 +139,19 @@ func (b *bench) newTrainee(s shape, precision string, length, sequences int) (t 
 	if length > s.MaxPositionEmbeddings {
 		return nil, fmt.Errorf("the model has %d positions", s.MaxPositionEmbeddings)
 	}
-	if precision != "fp32" {
-		return nil, kernels.ErrUnsupported
+	mode := bert.PreTraining
+	if precision == "bf16" {
+		mode |= bert.BFloat16
+	}
+	if b.Checkpoint {
+		mode |= bert.CheckpointActivations
 	}
 	t = &trainee{batch: randomBatch(s, length, sequences)}
 	if t.stream, err = b.dev.NewStream(); err != nil {
 		return nil, err
 	}
 	limits := bert.Limits{Tokens: len(t.batch.IDs), Sequences: sequences, Masked: len(t.batch.MaskedIDs)}
-	if t.model, err = bert.New(b.dev, t.stream, s.Config, limits, bert.PreTraining); err != nil {
+	if t.model, err = bert.New(b.dev, t.stream, s.Config, limits, mode); err != nil {
 		t.close()
 		return nil, err
 	}
