@@ -50,10 +50,10 @@ func targetsOf(r *rand.Rand, m, v int) []int32 {
 }
 
 func TestCrossEntropy(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
 		for i, c := range crossEntropyCases {
 			r := rand.New(rand.NewPCG(1, uint64(i)))
-			x, targets, scale := normal(r, c.m*c.ld, c.mean, c.deviation), targetsOf(r, c.m, c.v), float32(1)/7
+			x, targets, scale := asStored(dtype, normal(r, c.m*c.ld, c.mean, c.deviation)), targetsOf(r, c.m, c.v), float32(1)/7
 			for row := range c.m { // what lies in the padded columns must not matter
 				for column := c.v; column < c.ld; column++ {
 					x[row*c.ld+column] = float32(math.NaN())
@@ -63,7 +63,7 @@ func TestCrossEntropy(t *testing.T) {
 			for row := range want {
 				want[row] = int32(slices.Index(x[row*c.ld:][:c.v], slices.Max(x[row*c.ld:][:c.v])))
 			}
-			logits, loss, predicted := tensor(t, m, x), tensor(t, m, normal(r, c.m, 0, 1)), tensor(t, m, make([]int32, c.m))
+			logits, loss, predicted := activation(t, m, dtype, x), tensor(t, m, normal(r, c.m, 0, 1)), tensor(t, m, make([]int32, c.m))
 			plain, plainGradient := crossEntropy(x, targets, scale, c.v, c.ld)
 			truth, trueGradient := crossEntropy(convert[float64](x), targets, float64(scale), c.v, c.ld)
 			name := fmt.Sprintf("%+v", c)
@@ -73,7 +73,7 @@ func TestCrossEntropy(t *testing.T) {
 			compare(t, name+": loss alone", alone, plain, truth)
 
 			m.CrossEntropy(loss, predicted, logits, logits, tensor(t, m, targets), scale, c.m, c.v, c.ld)
-			compare(t, name+": dlogits", values[float32](t, m, logits), plainGradient, trueGradient)
+			compare(t, name+": dlogits", read(t, m, logits), asStored(dtype, plainGradient), trueGradient)
 			if got := values[float32](t, m, loss); !slices.Equal(got, alone) {
 				t.Errorf("%s: loss with gradient %v, without %v", name, got, alone)
 			}
@@ -108,18 +108,18 @@ func TestCrossEntropyBadRows(t *testing.T) {
 		{"NaN first", 0, nan, 3}, {"NaN inside a vector", 11, nan, 3}, {"NaN last", v - 1, nan, 3}, {"NaN at the target", 3, nan, 3},
 		{"infinite", 20, inf, 3}, {"target beyond the columns", 0, 0, v},
 	} {
-		onEveryDevice(t, func(t *testing.T, m machine) {
+		inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
 			r := rand.New(rand.NewPCG(3, 0))
 			x := normal(r, 3*v, 0, 1)
 			x[v+c.column] = c.value
-			loss, predicted, logits := tensor(t, m, make([]float32, 3)), tensor(t, m, make([]int32, 3)), tensor(t, m, x)
+			loss, predicted, logits := tensor(t, m, make([]float32, 3)), tensor(t, m, make([]int32, 3)), activation(t, m, dtype, x)
 			m.CrossEntropy(loss, predicted, logits, logits, tensor(t, m, []int32{3, c.target, 3}), 1, 3, v, v)
 			got := values[float32](t, m, loss)
 			isNaN := func(x float32) bool { return x != x }
 			if isNaN(got[0]) || !isNaN(got[1]) || isNaN(got[2]) {
 				t.Errorf("%s: losses %v, expected NaN in the middle only", c.name, got)
 			}
-			d := values[float32](t, m, logits)
+			d := read(t, m, logits)
 			if slices.ContainsFunc(d[:v], isNaN) || !slices.ContainsFunc(d[v:2*v], isNaN) || slices.ContainsFunc(d[2*v:], isNaN) {
 				t.Errorf("%s: gradients %v, expected NaN in the middle row only", c.name, d)
 			}
@@ -131,15 +131,27 @@ func TestCrossEntropyBadRows(t *testing.T) {
 }
 
 func TestCrossEntropyTies(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
 		for _, first := range []int{0, 5, 7, 8, 15, 16, 33, 40} {
 			x := make([]float32, 41)
 			x[first], x[40] = 2, 2
 			predicted := tensor(t, m, []int32{-1})
-			m.CrossEntropy(tensor(t, m, []float32{0}), predicted, Tensor{}, tensor(t, m, x), tensor(t, m, []int32{-1}), 1, 1, 41, 41)
+			m.CrossEntropy(tensor(t, m, []float32{0}), predicted, Tensor{}, activation(t, m, dtype, x), tensor(t, m, []int32{-1}), 1, 1, 41, 41)
 			if got := values[int32](t, m, predicted)[0]; int(got) != first {
 				t.Errorf("columns %d and 40 are the largest: predicted %d", first, got)
 			}
 		}
 	})
+}
+
+func TestCrossEntropyThreads(t *testing.T) {
+	const rows, v, ld = 61, 1021, 1024
+	for _, dtype := range storages {
+		sameForAnyThreads(t, func(t *testing.T, m machine) []float32 {
+			r := rand.New(rand.NewPCG(4, 0))
+			logits, loss := activation(t, m, dtype, normal(r, rows*ld, 0, 2)), tensor(t, m, make([]float32, rows))
+			m.CrossEntropy(loss, Tensor{}, logits, logits, tensor(t, m, targetsOf(r, rows, v)), 0.25, rows, v, ld)
+			return slices.Concat(read(t, m, logits), values[float32](t, m, loss))
+		})
+	}
 }

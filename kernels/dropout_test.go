@@ -79,7 +79,7 @@ var dropouts = []Dropout{
 }
 
 func TestDropoutMasks(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
 		for i, c := range dropoutSizes {
 			for _, d := range dropouts {
 				samples, positions := tokenNames(rand.New(rand.NewPCG(1, uint64(i))), c.t)
@@ -87,10 +87,10 @@ func TestDropoutMasks(t *testing.T) {
 				for i := range x {
 					x[i] = 1
 				}
-				y := tensor(t, m, x)
+				y := activation(t, m, dtype, x)
 				m.Dropout(y, y, tensor(t, m, samples), tensor(t, m, positions), d, c.t, c.h)
-				scale := 1 / (1 - d.P)
-				for i, got := range values[float32](t, m, y) {
+				scale := asStored(dtype, []float32{1 / (1 - d.P)})[0]
+				for i, got := range read(t, m, y) {
 					want := float32(0)
 					if kept(d, samples[i/c.h], positions[i/c.h], i%c.h) {
 						want = scale
@@ -105,24 +105,24 @@ func TestDropoutMasks(t *testing.T) {
 }
 
 func TestDropout(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
 		for i, c := range dropoutSizes {
 			r := rand.New(rand.NewPCG(2, uint64(i)))
 			samples, positions := tokenNames(r, c.t)
-			x, d := normal(r, c.t*c.h, 0, 1), dropouts[1]
-			y := tensor(t, m, make([]float32, c.t*c.h))
-			m.Dropout(y, tensor(t, m, x), tensor(t, m, samples), tensor(t, m, positions), d, c.t, c.h)
-			compare(t, fmt.Sprintf("%dx%d", c.t, c.h), values[float32](t, m, y), drop(x, samples, positions, d, c.t, c.h),
+			x, d := asStored(dtype, normal(r, c.t*c.h, 0, 1)), dropouts[1]
+			y := activation(t, m, dtype, make([]float32, c.t*c.h))
+			m.Dropout(y, activation(t, m, dtype, x), tensor(t, m, samples), tensor(t, m, positions), d, c.t, c.h)
+			compare(t, fmt.Sprintf("%dx%d", c.t, c.h), read(t, m, y), asStored(dtype, drop(x, samples, positions, d, c.t, c.h)),
 				drop(convert[float64](x), samples, positions, d, c.t, c.h))
 		}
 	})
 }
 
 func TestDropoutWithoutTokens(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
-		x := tensor(t, m, []float32{1, 2, 3})
-		m.Dropout(x, x, Tensor{}, Tensor{}, Dropout{}, 1, 3)
-		if got := values[float32](t, m, x); got[0] != 1 || got[1] != 2 || got[2] != 3 {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
+		x, y := activation(t, m, dtype, []float32{1, 2, 3}), activation(t, m, dtype, make([]float32, 3))
+		m.Dropout(y, x, Tensor{}, Tensor{}, Dropout{}, 1, 3)
+		if got := read(t, m, y); got[0] != 1 || got[1] != 2 || got[2] != 3 {
 			t.Errorf("dropout of part 0 changed 1 2 3 to %v", got)
 		}
 	})
@@ -136,6 +136,19 @@ func TestDropoutRefusesParts(t *testing.T) {
 			if m.Err() == nil {
 				t.Errorf("a dropped part of %v is accepted", p)
 			}
+		})
+	}
+}
+
+func TestDropoutThreads(t *testing.T) {
+	const rows, h = 131, 300
+	for _, dtype := range storages {
+		sameForAnyThreads(t, func(t *testing.T, m machine) []float32 {
+			r := rand.New(rand.NewPCG(3, 0))
+			samples, positions := tokenNames(r, rows)
+			x := activation(t, m, dtype, normal(r, rows*h, 0, 1))
+			m.Dropout(x, x, tensor(t, m, samples), tensor(t, m, positions), dropouts[1], rows, h)
+			return read(t, m, x)
 		})
 	}
 }

@@ -7,80 +7,84 @@ enum {
 };
 
 struct embedding {
-	float *z;
+	void *z;
 	const int32_t *ids, *positions, *segments;
 	const float *word, *position, *type;
 	int64_t t, h;
 };
 
 /* z = a + b + c */
-INLINE void embedding_row(float *z, const float *a, const float *b, const float *c, int64_t h)
+INLINE void embedding_row(void *z, const float *a, const float *b, const float *c, int64_t h, int32_t dtype)
 {
 	int64_t i = 0;
 	for (; i + VL <= h; i += VL)
-		vstore(z + i, vload(a + i) + vload(b + i) + vload(c + i));
+		vput(z, i, vload(a + i) + vload(b + i) + vload(c + i), dtype);
 	for (; i < h; i++)
-		z[i] = a[i] + b[i] + c[i];
+		put(z, i, a[i] + b[i] + c[i], dtype);
 }
 
-static void embedding_rows(void *arg, long item, int thread)
+INLINE void embedding_rows(void *arg, long item, int thread, int32_t dtype)
 {
 	const struct embedding *a = arg;
 	(void)thread;
 	int64_t end = item_end(item, EMBEDDING_ROWS, a->t);
 	for (int64_t r = item * EMBEDDING_ROWS; r < end; r++)
-		embedding_row(a->z + r * a->h, a->word + a->ids[r] * a->h, a->position + a->positions[r] * a->h, a->type + a->segments[r] * a->h, a->h);
+		embedding_row(at(a->z, r * a->h, dtype), a->word + a->ids[r] * a->h, a->position + a->positions[r] * a->h,
+		              a->type + a->segments[r] * a->h, a->h, dtype);
 }
+BODY_OF_EACH_DTYPE(embedding_rows)
 
 static int embedding_forward(void *z, const int32_t *ids, const int32_t *positions, const int32_t *segments, const float *word,
                              const float *position, const float *type, int64_t t, int64_t h, int32_t dtype, struct hpcbert_stream *s)
 {
-	if (dtype != HPCBERT_F32)
+	if (!HAS_DTYPE(dtype))
 		return HPCBERT_UNSUPPORTED;
 	struct embedding a = {.z = z, .ids = ids, .positions = positions, .segments = segments, .word = word, .position = position, .type = type, .t = t, .h = h};
-	parallel_for(s, item_count(t, EMBEDDING_ROWS), embedding_rows, &a);
+	parallel_for(s, item_count(t, EMBEDDING_ROWS), BODY(embedding_rows, dtype), &a);
 	return HPCBERT_OK;
 }
 
 struct embedding_gradient {
 	float *dword, *dposition, *dtype;
-	const float *dz;
+	const void *dz;
 	const int32_t *ids, *positions, *segments;
 	int64_t t, h;
 };
 
 /* Two tokens may share a row, so an item owns columns, not tokens: each element of a table gets its terms in token order. Only rows that
  * are used are touched. */
-static void embedding_columns(void *arg, long item, int thread)
+INLINE void embedding_columns(void *arg, long item, int thread, int32_t dtype)
 {
 	const struct embedding_gradient *a = arg;
 	(void)thread;
 	int64_t begin = item * EMBEDDING_COLUMNS, end = item_end(item, EMBEDDING_COLUMNS, a->h);
 	for (int64_t r = 0; r < a->t; r++) {
-		const float *dz = a->dz + r * a->h;
+		const void *dz = at(a->dz, r * a->h, dtype);
 		float *word = a->dword + a->ids[r] * a->h, *position = a->dposition + a->positions[r] * a->h, *type = a->dtype + a->segments[r] * a->h;
 		int64_t c = begin;
 		for (; c + VL <= end; c += VL) {
-			vf d = vload(dz + c);
+			vf d = vget(dz, c, dtype);
 			vstore(word + c, vload(word + c) + d);
 			vstore(position + c, vload(position + c) + d);
 			vstore(type + c, vload(type + c) + d);
 		}
 		for (; c < end; c++) {
-			word[c] += dz[c];
-			position[c] += dz[c];
-			type[c] += dz[c];
+			float d = get(dz, c, dtype);
+			word[c] += d;
+			position[c] += d;
+			type[c] += d;
 		}
 	}
 }
+BODY_OF_EACH_DTYPE(embedding_columns)
 
 static int embedding_backward(float *dword, float *dposition, float *dtype_, const void *dz, const int32_t *ids, const int32_t *positions,
                               const int32_t *segments, int64_t t, int64_t h, int32_t dtype, struct hpcbert_stream *s)
 {
-	if (dtype != HPCBERT_F32)
+	if (!HAS_DTYPE(dtype))
 		return HPCBERT_UNSUPPORTED;
 	struct embedding_gradient a = {.dword = dword, .dposition = dposition, .dtype = dtype_, .dz = dz, .ids = ids, .positions = positions, .segments = segments, .t = t, .h = h};
-	parallel_for(s, item_count(h, EMBEDDING_COLUMNS), embedding_columns, &a);
+	parallel_for(s, item_count(h, EMBEDDING_COLUMNS), BODY(embedding_columns, dtype), &a);
 	return HPCBERT_OK;
 }
 

@@ -43,30 +43,30 @@ func tokens(r *rand.Rand, t, v int) (ids, positions, segments []int32) {
 }
 
 func TestEmbeddingForward(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
 		for i, c := range embeddingCases {
 			r := rand.New(rand.NewPCG(1, uint64(i)))
 			ids, positions, segments := tokens(r, c.t, c.v)
 			word, position, typ := normal(r, c.v*c.h, 0, 1), normal(r, embeddingPositions*c.h, 0, 1), normal(r, 2*c.h, 0, 1)
-			z := tensor(t, m, make([]float32, c.t*c.h))
+			z := activation(t, m, dtype, make([]float32, c.t*c.h))
 			m.EmbeddingForward(z, tensor(t, m, ids), tensor(t, m, positions), tensor(t, m, segments), tensor(t, m, word), tensor(t, m, position), tensor(t, m, typ), c.t, c.h)
-			compare(t, fmt.Sprintf("%+v", c), values[float32](t, m, z), embed(ids, positions, segments, word, position, typ, c.h),
+			compare(t, fmt.Sprintf("%+v", c), read(t, m, z), asStored(dtype, embed(ids, positions, segments, word, position, typ, c.h)),
 				embed(ids, positions, segments, convert[float64](word), convert[float64](position), convert[float64](typ), c.h))
 		}
 	})
 }
 
 func TestEmbeddingBackward(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
 		for i, c := range embeddingCases {
 			r := rand.New(rand.NewPCG(2, uint64(i)))
 			ids, positions, segments := tokens(r, c.t, c.v)
-			dz := normal(r, c.t*c.h, 0, 1)
+			dz := asStored(dtype, normal(r, c.t*c.h, 0, 1))
 			// Gradients are added to what is there.
 			word, position, typ := normal(r, c.v*c.h, 0, 1), normal(r, embeddingPositions*c.h, 0, 1), normal(r, 2*c.h, 0, 1)
 			word64, position64, typ64 := convert[float64](word), convert[float64](position), convert[float64](typ)
 			dword, dposition, dtyp := tensor(t, m, word), tensor(t, m, position), tensor(t, m, typ)
-			m.EmbeddingBackward(dword, dposition, dtyp, tensor(t, m, dz), tensor(t, m, ids), tensor(t, m, positions), tensor(t, m, segments), c.t, c.h)
+			m.EmbeddingBackward(dword, dposition, dtyp, activation(t, m, dtype, dz), tensor(t, m, ids), tensor(t, m, positions), tensor(t, m, segments), c.t, c.h)
 			embedGradient(word, position, typ, dz, ids, positions, segments, c.h)
 			embedGradient(word64, position64, typ64, convert[float64](dz), ids, positions, segments, c.h)
 			compare(t, fmt.Sprintf("%+v: dword", c), values[float32](t, m, dword), word, word64)
@@ -92,11 +92,16 @@ func TestEmbeddingOracle(t *testing.T) {
 
 func TestEmbeddingThreads(t *testing.T) {
 	const rows, h, v = 150, 200, 20
-	sameForAnyThreads(t, func(t *testing.T, m machine) []float32 {
-		r := rand.New(rand.NewPCG(4, 0))
-		ids, positions, segments := tokens(r, rows, v)
-		dword, dposition, dtyp := tensor(t, m, make([]float32, v*h)), tensor(t, m, make([]float32, embeddingPositions*h)), tensor(t, m, make([]float32, 2*h))
-		m.EmbeddingBackward(dword, dposition, dtyp, tensor(t, m, normal(r, rows*h, 0, 1)), tensor(t, m, ids), tensor(t, m, positions), tensor(t, m, segments), rows, h)
-		return slices.Concat(values[float32](t, m, dword), values[float32](t, m, dposition), values[float32](t, m, dtyp))
-	})
+	for _, dtype := range storages {
+		sameForAnyThreads(t, func(t *testing.T, m machine) []float32 {
+			r := rand.New(rand.NewPCG(4, 0))
+			a, b, c := tokens(r, rows, v)
+			ids, positions, segments := tensor(t, m, a), tensor(t, m, b), tensor(t, m, c)
+			dword, dposition, dtyp := tensor(t, m, make([]float32, v*h)), tensor(t, m, make([]float32, embeddingPositions*h)), tensor(t, m, make([]float32, 2*h))
+			z := activation(t, m, dtype, normal(r, rows*h, 0, 1))
+			m.EmbeddingBackward(dword, dposition, dtyp, z, ids, positions, segments, rows, h)
+			m.EmbeddingForward(z, ids, positions, segments, dword, dposition, dtyp, rows, h)
+			return slices.Concat(read(t, m, z), values[float32](t, m, dword), values[float32](t, m, dposition), values[float32](t, m, dtyp))
+		})
+	}
 }
