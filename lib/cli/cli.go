@@ -54,6 +54,7 @@ type Env struct {
 	Stderr io.Writer
 	Getenv func(string) string
 
+	node    *node // nil = the one under this process
 	threads int
 	quiet   bool
 	verbose bool
