@@ -78,7 +78,9 @@ func (m madeUp) node() *node {
 
 // TestPlacement runs through the ways in which launchers start ranks.
 func TestPlacement(t *testing.T) {
-	ompi := func(ranks int) string { return fmt.Sprintf("OMPI_COMM_WORLD_SIZE=9 OMPI_COMM_WORLD_LOCAL_SIZE=%d ", ranks) }
+	ompi := func(ranks int) string {
+		return fmt.Sprintf("OMPI_COMM_WORLD_SIZE=9 OMPI_COMM_WORLD_LOCAL_SIZE=%d ", ranks)
+	}
 	whole := slices.Repeat([]string{"0-15"}, 8)
 	none := []int(nil)
 	for _, c := range []struct {

@@ -151,11 +151,18 @@ func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
 	if err := comm.Together(c, err); err != nil {
 		return nil, err
 	}
-	if cores := env.IdleCores(); cores > 0 {
-		env.Warnf("%d of the node's cores are not used", cores)
+	on := env.Placement()
+	if on.Idle > 0 {
+		env.Warnf("%d of the node's cores are not used", on.Idle)
 		env.Hintf("Open MPI binds a rank to one core: mpirun --bind-to none, or --map-by slot:PE=N; or say how many threads with -j")
 	}
-	dev, err := kernels.Open(o.Device, kernels.Options{Threads: env.Threads(), ISA: env.ISA()})
+	if on.Crowded {
+		env.Warnf("more threads than cores: %d for each of %d rank(s) on this node", on.Threads, env.LocalRanks())
+	}
+	if on.Pin != nil {
+		env.Debugf("threads pinned to CPUs %v, but for the first", on.Pin)
+	}
+	dev, err := kernels.Open(o.Device, kernels.Options{Threads: on.Threads, Pin: on.Pin, Crowded: on.Crowded, ISA: env.ISA()})
 	if err := comm.Together(c, err); err != nil {
 		return nil, err
 	}
