@@ -77,9 +77,9 @@ type options struct {
 	Init         string   `long:"init" value-name:"DIR" description:"checkpoint folder to start from: its weights, and its moments where it has them"`
 	ResetMoments bool     `long:"reset-optimizer" description:"with --init: start with zero moments"`
 	Vocab        string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
-	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"fp32 or bf16: of activations, their gradients and the weights that products read; bf16 halves their memory"`
-	Checkpoint   bool     `long:"checkpoint-activations" description:"keep the layers' inputs alone and compute the rest again in the backward pass: less memory, the same numbers, about a third more time"`
-	MemoryLimit  cli.Size `long:"memory-limit" value-name:"SIZE" description:"of a node, for all its ranks together, like 64G (default: what the node has available)"`
+	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"of activations: fp32, or bf16 in half the memory"`
+	Checkpoint   bool     `long:"checkpoint-activations" description:"compute them again instead of keeping them: less memory, same numbers, a third more time"`
+	MemoryLimit  cli.Size `long:"memory-limit" value-name:"SIZE" description:"of a node, as 64G (default: what is available)"`
 	Device       string   `long:"device" value-name:"DEVICE" default:"auto" description:"where to compute: cpu, or auto for the best device here"`
 }
 
