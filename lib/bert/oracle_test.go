@@ -21,6 +21,7 @@ type oracle[N number] struct {
 	w    map[string]*matrix[N]
 	tape []func()
 	o    Objective
+	half bool // activations and their gradients are stored in bfloat16, and products read weights in it: the plainest implementation in that precision
 }
 
 func newOracle[N number](c *Config, params []Param, weights func(p Param) []float32) *oracle[N] {
@@ -91,13 +92,40 @@ func (o *oracle[N]) encoder(b *Batch, i int) (hidden, pooled *matrix[N]) {
 	return x, o.tanh(o.dense(o.gather(x, []int32{0}), "bert.pooler.dense"))
 }
 
+// round rounds to the nearest bfloat16, to even between two.
+func (o *oracle[N]) round(x N) N {
+	if !o.half {
+		return x
+	}
+	bits := math.Float32bits(float32(x))
+	return N(math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff))
+}
+
+func (o *oracle[N]) rounded(values []N) []N {
+	if !o.half {
+		return values
+	}
+	out := make([]N, len(values))
+	for i, v := range values {
+		out[i] = o.round(v)
+	}
+	return out
+}
+
+// stored rounds the values of what an operation made, and their gradient before the operation reads it.
+func (o *oracle[N]) stored(x *matrix[N]) *matrix[N] {
+	x.v = o.rounded(x.v)
+	o.tape = append(o.tape, func() { x.d = o.rounded(x.d) })
+	return x
+}
+
 func (o *oracle[N]) dense(x *matrix[N], name string) *matrix[N] {
 	return o.product(x, o.w[name+".weight"], o.w[name+".bias"])
 }
 
 // product is x·Wᵀ + bias.
 func (o *oracle[N]) product(x, w, bias *matrix[N]) *matrix[N] {
-	y := newMatrix[N](x.rows, w.rows)
+	y, rounded := newMatrix[N](x.rows, w.rows), o.rounded(w.v)
 	each := func(f func(r, n int)) {
 		for r := range x.rows {
 			for n := range w.rows {
@@ -108,7 +136,7 @@ func (o *oracle[N]) product(x, w, bias *matrix[N]) *matrix[N] {
 	each(func(r, n int) {
 		sum := bias.v[n]
 		for k := range x.columns {
-			sum += x.v[r*x.columns+k] * w.v[n*x.columns+k]
+			sum += x.v[r*x.columns+k] * rounded[n*x.columns+k]
 		}
 		y.v[r*w.rows+n] = sum
 	})
@@ -117,12 +145,12 @@ func (o *oracle[N]) product(x, w, bias *matrix[N]) *matrix[N] {
 			d := y.d[r*w.rows+n]
 			bias.d[n] += d
 			for k := range x.columns {
-				x.d[r*x.columns+k] += d * w.v[n*x.columns+k]
+				x.d[r*x.columns+k] += d * rounded[n*x.columns+k]
 				w.d[n*x.columns+k] += d * x.v[r*x.columns+k]
 			}
 		})
 	})
-	return y
+	return o.stored(y)
 }
 
 func (o *oracle[N]) gather(x *matrix[N], rows []int32) *matrix[N] {
@@ -151,7 +179,7 @@ func (o *oracle[N]) add(a, b *matrix[N]) *matrix[N] {
 			b.d[i] += d
 		}
 	})
-	return y
+	return o.stored(y)
 }
 
 // each applies a function with its derivative.
@@ -165,7 +193,7 @@ func (o *oracle[N]) each(x *matrix[N], f, derivative func(float64) float64) *mat
 			x.d[i] += y.d[i] * N(derivative(float64(v)))
 		}
 	})
-	return y
+	return o.stored(y)
 }
 
 func (o *oracle[N]) gelu(x *matrix[N]) *matrix[N] {
@@ -211,7 +239,7 @@ func (o *oracle[N]) norm(x *matrix[N], name string) *matrix[N] {
 			}
 		}
 	})
-	return y
+	return o.stored(y)
 }
 
 // keep is the factor of a dropout draw, from the layout of the counters as it is documented.
@@ -238,7 +266,7 @@ func (o *oracle[N]) dropout(x *matrix[N], sample int32, site uint32) *matrix[N] 
 			x.d[i] += d * mask[i]
 		}
 	})
-	return y
+	return o.stored(y)
 }
 
 // attention is that of one sequence; keys from the keys-th on are masked out.
@@ -266,21 +294,20 @@ func (o *oracle[N]) attention(q, k, v *matrix[N], keys int, sample int32, site u
 				p[j] /= total
 				mask[j] = o.keep(o.c.AttentionProbsDropoutProb, sample, site, uint32(head*65536+i), j)
 				for c := range size {
-					ctx.v[at(i)+c] += p[j] * mask[j] * v.v[at(j)+c]
+					ctx.v[at(i)+c] += o.round(p[j]*mask[j]) * v.v[at(j)+c]
 				}
 			}
 			o.tape = append(o.tape, func() {
 				dp, mean := make([]N, keys), N(0)
 				for j := range p {
 					for c := range size {
-						d := ctx.d[at(i)+c] * mask[j]
-						dp[j] += d * v.v[at(j)+c]
-						v.d[at(j)+c] += d * p[j]
+						dp[j] += ctx.d[at(i)+c] * mask[j] * v.v[at(j)+c]
+						v.d[at(j)+c] += ctx.d[at(i)+c] * o.round(p[j]*mask[j])
 					}
 					mean += p[j] * dp[j]
 				}
 				for j := range p {
-					ds := p[j] * (dp[j] - mean) * scale
+					ds := o.round(p[j] * (dp[j] - mean) * scale)
 					for c := range size {
 						q.d[at(i)+c] += ds * k.v[at(j)+c]
 						k.d[at(j)+c] += ds * q.v[at(i)+c]
@@ -289,7 +316,7 @@ func (o *oracle[N]) attention(q, k, v *matrix[N], keys int, sample int32, site u
 			})
 		}
 	}
-	return ctx
+	return o.stored(ctx)
 }
 
 // crossEntropy returns scale times the sum over the rows that have a target.
