@@ -5,7 +5,8 @@
 #   make demo       the whole road on the bundled corpus: dump, text, shards, HDF5, two ranks train a small BERT, loss curve
 #   make real       the same on the real English dump of DATA
 #   make test       lint, build, all tests that fit into ten minutes on two cores
-#   make test-slow  what takes longer
+#   make test-slow  what takes longer, and the kernels on 64-bit Arm
+#   make test-arm64 the kernels cross-compiled for 64-bit Arm and tested under qemu
 #   make test-slurm a four-node Slurm on this machine: sub/*.sub submitted, signalled at the time limit, requeued (needs root)
 #   make lint       gofmt, go vet, staticcheck, shellcheck, gcc -Wall -Wextra -Werror
 #   make bench      speed of every operation and of training steps on this CPU, % of its ceilings: a table, and build/bench.csv
@@ -31,9 +32,10 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 TOOLS := $(notdir $(wildcard tools/*))
 SCRIPTS := $(wildcard test/*.sh sub/*.sh sub/*.sub) .ci/run
 PACKAGES := gcc g++ pkg-config libopenmpi-dev openmpi-bin libhdf5-dev shellcheck python3-h5py
+ARM64_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: all build deps demo real test test-slow test-slurm lint bench bench-torch install clean
+.PHONY: all build deps demo real test test-slow test-arm64 test-slurm lint bench bench-torch install clean
 
 all: build
 
@@ -67,9 +69,15 @@ real: build
 
 test: lint build cudahost
 	$(GO) test ./...
+	@$(GO) test -count=1 -run '^TestInstructionSets$$' -v ./kernels | sed -n 's/^.*: kernels tested on/make: kernels tested on/p'
 
-test-slow: build cudahost
+test-slow: build cudahost test-arm64
 	HPCBERT_SLOW=1 $(GO) test -timeout 60m ./...
+
+# Says that it is skipped where the packages cannot be had.
+test-arm64:
+	-@$(MAKE) -s deps PACKAGES='$(ARM64_PACKAGES)'
+	test/arm64.sh
 
 test-slurm: PACKAGES += slurmctld slurmd slurm-client munge
 test-slurm: build

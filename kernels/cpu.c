@@ -54,7 +54,7 @@ const struct hpcbert_ops *cpu_ops(const char *name, const char **reason)
 		if (!*name && usable)
 			return set->ops();
 		if (!strcmp(name, set->name)) {
-			*reason = "this CPU does not have it";
+			*reason = set->ops() ? "this CPU does not have it" : "it belongs to another architecture";
 			return usable ? set->ops() : NULL;
 		}
 	}

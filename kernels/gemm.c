@@ -142,6 +142,17 @@ static void gemm_add_row_sums(float *sums, const float *panels, int64_t m, int64
 	}
 }
 
+/* Row r of column i of a panel of A, in every lane. NEON multiplies by one lane of a vector: the first four rows come in one load, where six
+ * loads ahead of their use would leave too few registers for the sums. */
+INLINE vf gemm_row(const float *a, int64_t i, int r)
+{
+#if defined(__aarch64__) && VL == 4
+	if (r < VL)
+		return vset(vload(a + i * GEMM_ROWS)[r]);
+#endif
+	return vset(a[i * GEMM_ROWS + r]);
+}
+
 /* One tile: c = a·b + start + (add ? c : 0), with a in [k][GEMM_ROWS], b in [k][GEMM_COLUMNS]. */
 static __attribute__((noinline)) void gemm_tile(float *c, int64_t ldc, const float *a, const float *b, int64_t k, int add, const float *start /* [GEMM_COLUMNS] */)
 {
@@ -156,7 +167,7 @@ static __attribute__((noinline)) void gemm_tile(float *c, int64_t ldc, const flo
 		for (int v = 0; v < GEMM_VECTORS; v++)
 			column[v] = *(const vf *)(b + i * GEMM_COLUMNS + v * VL);
 		for (int r = 0; r < GEMM_ROWS; r++) {
-			vf row = vset(a[i * GEMM_ROWS + r]);
+			vf row = gemm_row(a, i, r);
 			for (int v = 0; v < GEMM_VECTORS; v++)
 				sum[r][v] += row * column[v];
 		}

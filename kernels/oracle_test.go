@@ -19,15 +19,14 @@ type machine struct {
 	name string
 }
 
-// onEveryDevice runs test on each device present and says which they were. Two threads: the partition of work is exercised.
+// onEveryDevice runs test on each device present, see TestInstructionSets. Two threads: the partition of work is exercised.
 func onEveryDevice(t *testing.T, test func(t *testing.T, m machine)) {
 	t.Helper()
-	for _, isa := range []string{"avx512bf16", "avx512", "avx2", "neon", "plain"} {
-		dev, err := Open("cpu", Options{Threads: 2, ISA: isa})
-		if err != nil {
-			continue
+	devices, _ := openHere(t)
+	for _, isa := range instructionSets {
+		if dev := devices[isa]; dev != nil {
+			t.Run(isa, func(t *testing.T) { onDevice(t, dev, test) })
 		}
-		t.Run(isa, func(t *testing.T) { onDevice(t, dev, test) })
 	}
 	t.Run("cudahost", func(t *testing.T) { onDevice(t, openCUDAHost(t), test) })
 }
@@ -50,10 +49,10 @@ func inEveryStorage(t *testing.T, test func(t *testing.T, m machine, dtype DType
 	})
 }
 
-// onThreads is the best instruction set of this computer with so many threads, until the test ends.
+// onThreads is the best instruction set of this computer, or the one that HPCBERT_ISA names, with so many threads, until the test ends.
 func onThreads(t testing.TB, threads int) machine {
 	t.Helper()
-	dev, err := Open("cpu", Options{Threads: threads})
+	dev, err := Open("cpu", Options{Threads: threads, ISA: os.Getenv("HPCBERT_ISA")})
 	if err != nil {
 		t.Fatal(err)
 	}
