@@ -63,6 +63,17 @@ func checkRecord(t *testing.T, record []string) {
 	}
 }
 
+func TestComparisonSkipsWithoutTorch(t *testing.T) {
+	python := filepath.Join(t.TempDir(), "python")
+	if err := os.WriteFile(python, []byte("#!/bin/sh\nprintf 'Traceback\\nModuleNotFoundError: No module named \\047torch\\047\\n' >&2\nexit 1\n"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("../bench-torch.sh", python).CombinedOutput()
+	if want := "bench-torch: skipped: " + python + ": ModuleNotFoundError: No module named 'torch'\n"; err != nil || string(out) != want {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestLineThroughMicroBatches(t *testing.T) {
 	for _, c := range []struct {
 		name    string

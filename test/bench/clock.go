@@ -80,24 +80,26 @@ func median(values []float64) float64 {
 }
 
 // peak returns the ceiling of what computes in a precision. An instruction set without products of bfloat16 computes in float32.
-func (b *bench) peak(dtype kernels.DType) (func(*kernels.Stream) float64, error) {
-	if b.peaks == nil {
-		b.peaks = map[kernels.DType]kernels.DType{kernels.Float32: kernels.Float32}
+func (b *bench) peak(dtype kernels.DType) func(*kernels.Stream) float64 {
+	if !b.products[dtype] {
+		dtype = kernels.Float32
 	}
-	if _, known := b.peaks[dtype]; !known {
-		s, err := b.dev.NewStream()
+	return func(s *kernels.Stream) float64 { return s.PeakGFLOPS(dtype) }
+}
+
+// findProducts asks in which types the device has a peak.
+func (b *bench) findProducts() error {
+	b.products = map[kernels.DType]bool{}
+	for _, dtype := range dtypes {
+		s, err := b.dev.NewStream() // its own: what a device cannot do is an error that stays
 		if err != nil {
-			return nil, err
+			return err
 		}
-		defer s.Close()
 		s.PeakGFLOPS(dtype)
-		b.peaks[dtype] = dtype
-		if s.Err() != nil {
-			b.peaks[dtype] = kernels.Float32
-		}
+		b.products[dtype] = s.Err() == nil
+		s.Close()
 	}
-	measured := b.peaks[dtype]
-	return func(s *kernels.Stream) float64 { return s.PeakGFLOPS(measured) }, nil
+	return nil
 }
 
 // rowLen is the length of the rows that the copy moves: 4 KiB, a page.

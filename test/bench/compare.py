@@ -25,7 +25,7 @@ import h5py
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUR_MICRO_BATCH = {128: 32, 512: 8}
 MICRO_BATCHES = {128: (8, 16, 32), 512: (2, 4, 8)}
-COLUMNS = ("model", "length", "precision", "who", "setting", "micro_batch", "sequences_per_s", "runs", "memory_mib", "ratio", "others",
+COLUMNS = ("model", "length", "precision", "who", "setting", "micro_batch", "sequences_per_s", "runs", "memory_mib", "ratio", "data_percent", "others",
            "cpu", "device", "threads", "date", "commit", "peer")
 
 
@@ -108,7 +108,7 @@ class Comparison:
         self.versions = self.device = ""
 
     def ours(self):
-        """Sequences/s of the median update, peak memory, others. The first update warms up."""
+        """Sequences/s of the median update, peak memory, others, share of the time that it waited for data. The first update warms up."""
         with tempfile.TemporaryDirectory(dir=self.work) as out:
             command = ["bin/bertrain", "-q", "-j", str(self.o.threads), "--config", self.config, "--data", self.data, "-o", out, "--order", "file",
                        "--precision", self.precision, "--global-batch", str(self.batch), "--micro-batch", str(self.micro),
@@ -117,23 +117,24 @@ class Comparison:
             with open(os.path.join(out, "metrics.jsonl")) as lines:
                 first, *steps = [json.loads(line) for line in lines]
         self.device = first["device"]
-        return self.batch / statistics.median(s["seconds"] for s in steps[1:]), memory, others
+        waited = sum(s["data_seconds"] for s in steps[1:]) / sum(s["seconds"] for s in steps[1:])
+        return self.batch / statistics.median(s["seconds"] for s in steps[1:]), memory, others, waited
 
     def theirs(self, setting, short=False):
-        """The same of PyTorch; short: one micro-batch of ours."""
+        """The same of PyTorch, where nothing waits for data: it is in memory; short: one micro-batch of ours."""
         batch = max(self.micro, setting.micro_batch) if short else self.batch
         command = [sys.executable, os.path.join(HERE, "peer.py"), self.shard, "--config", self.config, "--threads", str(self.o.threads), "--global-batch", str(batch),
                    "--precision", self.precision, "--micro-batch", str(setting.micro_batch), "--updates", str(self.o.updates), *setting.arguments]
         text, _, others = run(command, setting.environment)
         result = json.loads(text.splitlines()[-1])
         self.versions = result["versions"]
-        return batch / statistics.median(result["seconds"]), result["memory"], others
+        return batch / statistics.median(result["seconds"]), result["memory"], others, None
 
     def tune(self):
         """Returns PyTorch's defaults and its best settings."""
         def measured(setting):
             try:
-                speed, _, others = self.theirs(setting, short=True)
+                speed, _, others, _ = self.theirs(setting, short=True)
             except RuntimeError as e:  # a setting that this machine does not take is no setting
                 speed, others = 0, 0
                 print(f"compare: {setting.name}: {e}", file=sys.stderr)
@@ -167,12 +168,13 @@ class Comparison:
             for key, measure in who.items():
                 results[key].append(measure())
                 print(f"compare: {self.length} {self.precision} round {number + 1}: {key[0]} {key[1]}: {results[key][-1][0]:.3f} sequences/s", file=sys.stderr)
-        medians = {key: [statistics.median(column) for column in zip(*values)] for key, values in results.items()}
+        medians = {key: [None if None in column else statistics.median(column) for column in zip(*values)] for key, values in results.items()}
         our_speed = medians["hpcbert", "", self.micro][0]
-        for (name, setting, micro), (speed, memory, others) in medians.items():
+        for (name, setting, micro), (speed, memory, others, waited) in medians.items():
             yield {"model": os.path.splitext(os.path.basename(self.o.config))[0], "length": self.length, "precision": self.precision, "who": name, "setting": setting,
                    "micro_batch": micro, "sequences_per_s": f"{speed:.3f}", "runs": len(results[name, setting, micro]), "memory_mib": int(memory) >> 20,
-                   "ratio": f"{our_speed / speed:.2f}", "others": f"{others:.2f}", "device": self.device, "peer": self.versions}
+                   "ratio": f"{our_speed / speed:.2f}", "data_percent": "" if waited is None else f"{100 * waited:.2f}",
+                   "others": f"{others:.2f}", "device": self.device, "peer": self.versions}
 
 
 def has_bf16():

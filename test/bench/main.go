@@ -144,6 +144,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	}
 	b := &bench{options: o, dev: dev, env: env, report: newReport(dev), alone: slices.Equal(args, []string{"step"}) && len(shapes)*len(o.Precision)*len(o.Seq) == 1}
 	defer b.close()
+	if err := b.findProducts(); err != nil {
+		return err
+	}
 	for _, group := range args {
 		for _, s := range shapes {
 			err := map[string]func(context.Context, shape) error{"op": b.operations, "step": b.steps, "sweep": b.sweeps}[group](ctx, s)
@@ -162,12 +165,12 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 // bench is a run of the program.
 type bench struct {
 	*options
-	dev    *kernels.Device
-	env    *cli.Env
-	report *report
-	alone  bool                            // this process measures one step and nothing else
-	copier *copier                         // made when first needed
-	peaks  map[kernels.DType]kernels.DType // what the peak of a type is measured in
+	dev      *kernels.Device
+	env      *cli.Env
+	report   *report
+	alone    bool                   // this process measures one step and nothing else
+	copier   *copier                // made when first needed
+	products map[kernels.DType]bool // the types whose products the device has
 }
 
 func (b *bench) close() {

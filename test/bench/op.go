@@ -43,10 +43,10 @@ func (b *bench) operation(op operation, s shape, precision string) error {
 	if op.float32 {
 		r.precision = "fp32"
 	}
-	ceiling, err := b.peak(dtypes[r.precision])
+	work, ceiling, err := op.flops, b.peak(dtypes[r.precision]), error(nil)
 	if op.flops == 0 {
+		work, r.unit = op.bytes, "GB/s"
 		ceiling, err = b.copying()
-		r.unit = "GB/s"
 	}
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func (b *bench) operation(op operation, s shape, precision string) error {
 	}
 	if r.state == "ok" {
 		r.runs, r.seconds, r.ceiling, r.others = t.runs, t.seconds, t.ceiling, t.others
-		r.rate = 1e-9 * max(op.flops, op.bytes) / t.seconds
+		r.rate = 1e-9 * work / t.seconds
 	}
 	return b.keep(r)
 }
@@ -121,25 +121,25 @@ func (w *workshop) alloc(dtype kernels.DType, n int) kernels.Tensor {
 	return t
 }
 
-// noise is what tensors are filled with, again and again, and its bfloat16 form.
-var noise, roundedNoise = func() (values []float32, rounded []uint16) {
+// normals is what tensors are filled with, again and again; halves is the same in bfloat16.
+var normals, halves = func() (x []float32, upper []uint16) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 1 << 16 {
-		x := float32(r.NormFloat64())
-		values, rounded = append(values, x), append(rounded, uint16(math.Float32bits(x)>>16))
+		value := float32(r.NormFloat64())
+		x, upper = append(x, value), append(upper, uint16(math.Float32bits(value)>>16))
 	}
-	return values, rounded
+	return x, upper
 }()
 
 // values returns n normal values of a type.
 func (w *workshop) values(dtype kernels.DType, n int) kernels.Tensor {
 	t := w.alloc(dtype, n)
-	for i := 0; i < t.Len(); i += len(noise) {
-		part := t.Slice(i, min(i+len(noise), n))
+	for i := 0; i < t.Len(); i += len(normals) {
+		part := t.Slice(i, min(i+len(normals), n))
 		if dtype == kernels.Float32 {
-			kernels.Upload(w.Stream, part, noise[:part.Len()])
+			kernels.Upload(w.Stream, part, normals[:part.Len()])
 		} else {
-			kernels.Upload(w.Stream, part, roundedNoise[:part.Len()])
+			kernels.Upload(w.Stream, part, halves[:part.Len()])
 		}
 	}
 	return t

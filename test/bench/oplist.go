@@ -33,59 +33,67 @@ func (b *bench) listOperations(s shape, dtype kernels.DType) []operation {
 	return all
 }
 
+// matrix is a weight [out, in] and the rows it meets.
+type matrix struct {
+	name          string
+	rows, out, in int
+	gelu          bool // after the forward product
+	geluGradient  bool // after the gradient of the input
+	adds          bool // the gradient of the input, to what another path gave
+}
+
 // products are the three of each matrix: forward, gradient of the input, gradient of the weight, as the model asks for them.
 func (n sizes) products() []operation {
 	var all []operation
-	for _, p := range []struct {
-		name          string
-		rows, out, in int
-		gelu          bool // after the forward product
-		geluGradient  bool // after the gradient of the input
-		adds          bool // the gradient of the input, to what another path gave
-	}{
+	for _, x := range []matrix{
 		{"qkv", n.t, 3 * n.h, n.h, false, false, true},
 		{"attention output", n.t, n.h, n.h, false, false, false},
 		{"ffn_1", n.t, n.i, n.h, true, false, true},
 		{"ffn_2", n.t, n.h, n.i, false, true, false},
 		{"vocabulary", n.m, n.p, n.h, false, false, false},
 	} {
-		flops := 2 * float64(p.rows) * float64(p.out) * float64(p.in)
-		add := func(pass string, m, n, k int, build func(w *workshop) kernels.GEMM) {
-			all = append(all, operation{name: "gemm " + p.name + pass, shape: fmt.Sprintf("%dx%dx%d", m, n, k), flops: flops, build: func(w *workshop) func() {
-				g := build(w)
-				g.M, g.N, g.K = m, n, k
-				return func() { w.GEMM(g) }
-			}})
-		}
 		forward, input := " forward", " dX"
-		if p.gelu {
+		if x.gelu {
 			forward += "+GELU"
 		}
-		if p.geluGradient {
+		if x.geluGradient {
 			input += "*GELU'"
 		}
-		add(forward, p.rows, p.out, p.in, func(w *workshop) kernels.GEMM {
-			g := w.packedProduct(p.rows, p.out, p.in)
-			g.Bias = w.floats(p.out)
-			if p.gelu {
-				g.Epilogue, g.Pre = kernels.ThenGELU, w.activations(p.rows*p.out)
-			}
-			return g
-		})
-		add(input, p.rows, p.in, p.out, func(w *workshop) kernels.GEMM {
-			g := w.packedProduct(p.rows, p.in, p.out)
-			g.Accumulate = p.adds
-			if p.geluGradient {
-				g.Epilogue, g.Pre = kernels.ThenGELUGradient, w.activations(p.rows*p.in)
-			}
-			return g
-		})
-		add(" dW", p.out, p.in, p.rows, func(w *workshop) kernels.GEMM {
-			return kernels.GEMM{D: w.floats(p.out * p.in), A: w.activations(p.rows * p.out), ATransposed: true, B: w.activations(p.rows * p.in),
-				ASums: w.floats(p.out), Accumulate: true}
-		})
+		all = append(all, x.product(forward, x.rows, x.out, x.in, x.forward), x.product(input, x.rows, x.in, x.out, x.input), x.product(" dW", x.out, x.in, x.rows, x.weight))
 	}
 	return all
+}
+
+func (x matrix) product(pass string, m, n, k int, build func(w *workshop) kernels.GEMM) operation {
+	flops := 2 * float64(m) * float64(n) * float64(k)
+	return operation{name: "gemm " + x.name + pass, shape: fmt.Sprintf("%dx%dx%d", m, n, k), flops: flops, build: func(w *workshop) func() {
+		g := build(w)
+		g.M, g.N, g.K = m, n, k
+		return func() { w.GEMM(g) }
+	}}
+}
+
+func (x matrix) forward(w *workshop) kernels.GEMM {
+	g := w.packedProduct(x.rows, x.out, x.in)
+	g.Bias = w.floats(x.out)
+	if x.gelu {
+		g.Epilogue, g.Pre = kernels.ThenGELU, w.activations(x.rows*x.out)
+	}
+	return g
+}
+
+func (x matrix) input(w *workshop) kernels.GEMM {
+	g := w.packedProduct(x.rows, x.in, x.out)
+	g.Accumulate = x.adds
+	if x.geluGradient {
+		g.Epilogue, g.Pre = kernels.ThenGELUGradient, w.activations(x.rows*x.in)
+	}
+	return g
+}
+
+func (x matrix) weight(w *workshop) kernels.GEMM {
+	return kernels.GEMM{D: w.floats(x.out * x.in), A: w.activations(x.rows * x.out), ATransposed: true, B: w.activations(x.rows * x.in),
+		ASums: w.floats(x.out), Accumulate: true}
 }
 
 func (w *workshop) packedProduct(m, n, k int) kernels.GEMM {
