@@ -1,7 +1,6 @@
 package bert
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -116,14 +115,5 @@ func TestActivationsOfALayer(t *testing.T) {
 				t.Errorf("%d bytes a value, %s: %d bytes, expected %d", size, e.what, e.got, e.want)
 			}
 		}
-	}
-}
-
-// BenchmarkCheckpointing measures what computing activations again costs.
-func BenchmarkCheckpointing(b *testing.B) {
-	c := DefaultConfig()
-	c.VocabSize = 30522
-	for _, mode := range []Mode{PreTraining, PreTraining | CheckpointActivations} {
-		b.Run(fmt.Sprintf("mode %d", mode), func(b *testing.B) { benchmarkStep(b, c, 8, mode) })
 	}
 }
