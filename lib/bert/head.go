@@ -9,6 +9,7 @@ type mlmHead struct {
 	decoder   dense          // [P, H]: the word embeddings, padded by rows of 0
 	bias      kernels.Tensor // [V], the decoder's own; decoder.bias is the padded copy
 	dbias     kernels.Tensor
+	lastRows  kernels.Tensor // [2, H] float32: the last row of an odd vocabulary and one of 0
 
 	rows, targets, predicted kernels.Tensor // [M] of the batch
 	x                        kernels.Tensor // [M, H] gathered rows
@@ -33,6 +34,7 @@ func (p *mlmHead) planPacked(m *Model, a *arena) {
 	p.transform.planPacked(m, a)
 	p.decoder.planPacked(m, a)
 	a.floats(p.decoder.out, &p.decoder.bias)
+	a.floats(2*p.decoder.in, &p.lastRows)
 }
 
 func (p *mlmHead) planActivations(m *Model, a *arena) {
@@ -48,7 +50,15 @@ func (p *mlmHead) planActivations(m *Model, a *arena) {
 
 func (p *mlmHead) refresh(m *Model) {
 	p.transform.pack(m.s, p.transform.weight, 0, p.transform.out)
-	p.decoder.pack(m.s, m.word.rows, 0, m.Config.VocabSize)
+	n, h := m.Config.VocabSize, m.Config.HiddenSize
+	if n%2 == 1 { // products in bfloat16 want whole pairs of rows
+		n--
+		m.s.Copy(p.lastRows, m.word.rows.Slice(n*h, (n+1)*h))
+		p.decoder.pack(m.s, p.lastRows, n, 2)
+	}
+	if n > 0 {
+		p.decoder.pack(m.s, m.word.rows, 0, n)
+	}
 	m.s.Copy(p.decoder.bias.Slice(0, m.Config.VocabSize), p.bias)
 }
 

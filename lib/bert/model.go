@@ -83,6 +83,9 @@ func outline(dev *kernels.Device, cfg *Config, lim Limits, mode Mode, extra []Pa
 	if mode&BFloat16 != 0 {
 		m.dtype = kernels.BFloat16
 	}
+	if m.dtype != kernels.Float32 && cfg.HiddenSize%2 == 1 { // queries, keys and values are packed side by side
+		return nil, fmt.Errorf("model shape: hidden_size: %d is odd: in %s it must be even", cfg.HiddenSize, m.dtype)
+	}
 	if dev.PackedLen(1, 1, m.dtype) == 0 {
 		return nil, fmt.Errorf("model: device %s, type %s: %w", dev.Name(), m.dtype, kernels.ErrUnsupported)
 	}
