@@ -213,21 +213,25 @@ func TestCheckpointedActivationsTrainTheSameBytes(t *testing.T) {
 	sameFiles(t, filepath.Join(kept, "step-00000005"), filepath.Join(again, "step-00000005"))
 }
 
-// plannedMemory is what a run said that each rank takes.
-func plannedMemory(t *testing.T, out string) int64 {
+// runLine is the first line of a run's metrics.
+func runLine(t *testing.T, out string) map[string]any {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(out, "metrics.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
-	var line struct {
-		Bytes int64 `json:"memory_bytes"`
+	var line map[string]any
+	if err := json.Unmarshal([]byte(first), &line); err != nil {
+		t.Fatalf("%v in %s", err, first)
 	}
-	if err := json.Unmarshal([]byte(first), &line); err != nil || line.Bytes == 0 {
-		t.Fatalf("%v, %d bytes in %s", err, line.Bytes, first)
-	}
-	return line.Bytes
+	return line
+}
+
+// plannedMemory is what a run said that each rank takes.
+func plannedMemory(t *testing.T, out string) int64 {
+	t.Helper()
+	return int64(runLine(t, out)["memory_bytes"].(float64))
 }
 
 // The error of a micro-batch that does not fit names one that does; the next larger one does not. Nothing is touched before.
@@ -282,6 +286,59 @@ func TestMemoryIsAsPlanned(t *testing.T) {
 			t.Errorf("%q: planned %.1f MiB, peak %.1f MiB", more, planned, peak)
 		}
 	}
+}
+
+// Training in bfloat16 follows that in float32; threads, kills and recomputed activations change no byte of it, ranks little; a run can go on
+// in the other precision, and checkpoints hold float32.
+func TestTrainingInBFloat16(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	dir := t.TempDir()
+	out := func(name string) string { return filepath.Join(dir, name) }
+	const options = "--steps 20 --save-every 10 --keep 0 --warmup 0.1 "
+	if r := sh(t, trainLine(0, out("bf16"), options+"--precision bf16")); r.status != 0 && strings.Contains(r.stderr, "not supported by this device") {
+		t.Skip("skipped: no bfloat16 on this machine")
+	} else if r.status != 0 {
+		t.Fatal(r.stderr)
+	}
+	must(t, trainLine(0, out("fp32"), options))
+	must(t, trainLine(2, out("ranks"), options+"--precision bf16"))
+	got, want, ranks := steps(t, out("bf16")), steps(t, out("fp32")), steps(t, out("ranks"))
+	same := 0
+	for i := range want {
+		if e := relative(got[i].Loss, want[i].Loss); e > 0.01 {
+			t.Errorf("step %d: loss %v, in float32 %v", i+1, got[i].Loss, want[i].Loss)
+		}
+		if got[i].Loss == want[i].Loss {
+			same++
+		}
+		if e := relative(ranks[i].Loss, got[i].Loss); e > 1e-3 { // a weight near the middle between two bfloat16 values may be packed as the other one
+			t.Errorf("step %d: loss %v on two ranks, alone %v", i+1, ranks[i].Loss, got[i].Loss)
+		}
+	}
+	if same > 1 {
+		t.Errorf("%d losses are exactly those of float32", same)
+	}
+
+	last := "/step-00000020"
+	must(t, trainLine(0, out("threads"), options+"--precision bf16 -j 3 --checkpoint-activations"))
+	sameFiles(t, out("bf16")+last, out("threads")+last)
+	for name, precision := range map[string]string{"resumed": "bf16", "changed": "fp32"} {
+		must(t, "mkdir "+out(name)+" && cp -r "+out("bf16")+"/step-00000010 "+out("bf16")+"/metrics.jsonl "+out(name))
+		r := must(t, trainLine(0, out(name), options+"--precision "+precision))
+		if warned := strings.Contains(r.stderr, "was trained in bf16, going on in fp32"); warned != (precision == "fp32") {
+			t.Errorf("going on in %s: %s", precision, r.stderr)
+		}
+	}
+	sameFiles(t, out("bf16")+last, out("resumed")+last)
+	must(t, "test $(stat -c %s "+out("bf16")+last+"/model.safetensors) = $(stat -c %s "+out("fp32")+last+"/model.safetensors)")
+	if half, full := activationMemory(t, out("bf16")), activationMemory(t, out("fp32")); half > 0.55*full {
+		t.Errorf("activations take %.0f bytes, in float32 %.0f", half, full)
+	}
+}
+
+func activationMemory(t *testing.T, out string) float64 {
+	return runLine(t, out)["memory_activations"].(float64)
 }
 
 func TestSignalsSaveAndStop(t *testing.T) {
