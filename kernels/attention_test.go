@@ -155,11 +155,12 @@ func TestAttentionOracle(t *testing.T) {
 }
 
 // runAttention runs both passes on a machine.
-func runAttention(t *testing.T, m machine, a attentionBatch, qkv, dctx []float32) (ctx, lse, dqkv []float32) {
+func runAttention(t *testing.T, m machine, dtype DType, a attentionBatch, qkv, dctx []float32) (ctx, lse, dqkv []float32) {
 	t.Helper()
 	tokens, h := a.tokens(), a.hidden()
-	ctxT, lseT, dqkvT := tensor(t, m, make([]float32, tokens*h)), tensor(t, m, make([]float32, a.heads*tokens)), tensor(t, m, make([]float32, len(qkv)))
-	qkvT, dctxT, starts, samples := tensor(t, m, qkv), tensor(t, m, dctx), tensor(t, m, a.starts()), tensor(t, m, a.samples)
+	ctxT, lseT := activation(t, m, dtype, make([]float32, tokens*h)), tensor(t, m, make([]float32, a.heads*tokens))
+	qkvT, dctxT, dqkvT := activation(t, m, dtype, qkv), activation(t, m, dtype, dctx), activation(t, m, dtype, make([]float32, len(qkv)))
+	starts, samples := tensor(t, m, a.starts()), tensor(t, m, a.samples)
 	var keys Tensor
 	if a.keys != nil {
 		keys = tensor(t, m, a.keys)
@@ -167,7 +168,7 @@ func runAttention(t *testing.T, m machine, a attentionBatch, qkv, dctx []float32
 	b := len(a.lengths)
 	m.AttentionForward(ctxT, lseT, qkvT, starts, keys, samples, a.drop, b, tokens, a.heads, h)
 	m.AttentionBackward(dqkvT, dctxT, ctxT, lseT, qkvT, starts, keys, samples, a.drop, b, tokens, a.heads, h)
-	return values[float32](t, m, ctxT), values[float32](t, m, lseT), values[float32](t, m, dqkvT)
+	return read(t, m, ctxT), values[float32](t, m, lseT), read(t, m, dqkvT)
 }
 
 func upTo(n int) []int32 {
@@ -184,7 +185,10 @@ var attentionCases = []struct {
 	batch     attentionBatch
 	deviation float64
 }{
+	{"nearly all dropped", attentionBatch{lengths: []int32{40}, heads: 1, d: 8, drop: Dropout{Seed: 2, P: 0.99}}, 1},
 	{"one token", attentionBatch{lengths: []int32{1}, heads: 1, d: 1}, 1},
+	{"lengths around the tiles", attentionBatch{lengths: []int32{2, 3, 4, 5, 6, 11, 12, 13, 15, 16, 17, 31, 32, 33, 47, 49, 63}, heads: 1, d: 64}, 1},
+	{"lengths around the blocks", attentionBatch{lengths: []int32{66, 67, 87, 89, 131, 132, 133, 191, 192, 193, 199}, heads: 1, d: 16, drop: Dropout{Seed: 2, P: 0.1}}, 1},
 	{"lengths of one batch", attentionBatch{lengths: []int32{1, 7, 8, 9, 64, 65}, heads: 2, d: 64}, 1},
 	{"dropout", attentionBatch{lengths: []int32{1, 7, 8, 9, 64, 65}, heads: 3, d: 64, drop: Dropout{Seed: 1<<40 + 5, Step: 3, Site: 8, P: 0.1}}, 1},
 	{"head of 8", attentionBatch{lengths: []int32{127, 128, 5}, heads: 4, d: 8, drop: Dropout{Seed: 2, P: 0.1}}, 1},
@@ -195,29 +199,31 @@ var attentionCases = []struct {
 	{"long", attentionBatch{lengths: []int32{512, 1, 300}, heads: 1, d: 64, drop: Dropout{Seed: 9, P: 0.1}}, 1},
 	{"longer than 512", attentionBatch{lengths: []int32{1024}, heads: 1, d: 16, drop: Dropout{Seed: 9, P: 0.1}}, 1},
 	{"masked keys", attentionBatch{lengths: []int32{64, 64, 64, 64, 64}, keys: []int32{64, 63, 17, 1, 90}, heads: 2, d: 32, drop: Dropout{Seed: 2, P: 0.1}}, 1},
+	{"masked keys of long sequences", attentionBatch{lengths: []int32{200, 140, 300}, keys: []int32{193, 10, 120}, heads: 1, d: 64, drop: Dropout{Seed: 2, P: 0.1}}, 1},
 	{"no keys", attentionBatch{lengths: []int32{9, 8}, keys: []int32{0, 5}, heads: 2, d: 16}, 1},
 	{"an empty sequence", attentionBatch{lengths: []int32{3, 0, 4}, heads: 2, d: 16}, 1},
-	{"large scores", attentionBatch{lengths: []int32{33, 20}, heads: 2, d: 64, drop: Dropout{Seed: 2, P: 0.1}}, 30},
+	{"large scores, of so many heads that no single tie decides", attentionBatch{lengths: []int32{33, 20}, heads: 24, d: 64, drop: Dropout{Seed: 2, P: 0.1}}, 30},
 	{"scores that differ little, as in a new model", attentionBatch{lengths: []int32{128, 5}, heads: 2, d: 64}, 0.02},
 	{"only one-token sequences", attentionBatch{lengths: []int32{1, 1, 1}, heads: 2, d: 64, drop: Dropout{Seed: 2, P: 0.1}}, 1},
 	{"equal scores", attentionBatch{lengths: []int32{33}, heads: 2, d: 64}, 0},
 }
 
 func TestAttention(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
 		for i, c := range attentionCases {
 			a := c.batch
 			a.samples = upTo(len(a.lengths))
 			r := rand.New(rand.NewPCG(2, uint64(i)))
-			qkv, dctx := normal(r, a.tokens()*3*a.hidden(), 0.1, c.deviation), normal(r, a.tokens()*a.hidden(), 0, 1)
-			ctx, lse, dqkv := runAttention(t, m, a, qkv, dctx)
+			qkv := asStored(dtype, normal(r, a.tokens()*3*a.hidden(), 0.1, c.deviation))
+			dctx := asStored(dtype, normal(r, a.tokens()*a.hidden(), 0, 1))
+			ctx, lse, dqkv := runAttention(t, m, dtype, a, qkv, dctx)
 			plain, plainLSE := attention(a, qkv)
 			truth, truthLSE := attention(a, convert[float64](qkv))
-			compare(t, c.name+": ctx", ctx, plain, truth)
+			compare(t, c.name+": ctx", ctx, asStored(dtype, plain), truth)
 			if !slices.Contains(a.keys, 0) {
 				compare(t, c.name+": lse", lse, plainLSE, truthLSE)
 			}
-			plainGradient, truthGradient := attentionGradient(a, dctx, qkv), attentionGradient(a, convert[float64](dctx), convert[float64](qkv))
+			plainGradient, truthGradient := asStored(dtype, attentionGradient(a, dctx, qkv)), attentionGradient(a, convert[float64](dctx), convert[float64](qkv))
 			for part, name := range []string{"dQ", "dK", "dV"} {
 				compare(t, c.name+": "+name, attentionPart(a, dqkv, part), attentionPart(a, plainGradient, part), attentionPart(a, truthGradient, part))
 			}
@@ -227,7 +233,7 @@ func TestAttention(t *testing.T) {
 
 // A padded batch gives the real rows the same bits as the packed one; what the padding holds does not matter.
 func TestAttentionPaddedIsPacked(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
 		const padded = 70
 		packed := attentionBatch{lengths: []int32{1, 13, 64, 70, 31}, samples: upTo(5), heads: 2, d: 32, drop: Dropout{Seed: 4, P: 0.1}}
 		wide := packed
@@ -240,8 +246,8 @@ func TestAttentionPaddedIsPacked(t *testing.T) {
 			copy(wideQKV[b*padded*3*h:], qkv[int(starts[b])*3*h:][:int(n)*3*h])
 			copy(wideDctx[b*padded*h:], dctx[int(starts[b])*h:][:int(n)*h])
 		}
-		ctx, _, dqkv := runAttention(t, m, packed, qkv, dctx)
-		wideCtx, _, wideDqkv := runAttention(t, m, wide, wideQKV, wideDctx)
+		ctx, _, dqkv := runAttention(t, m, dtype, packed, qkv, dctx)
+		wideCtx, _, wideDqkv := runAttention(t, m, dtype, wide, wideQKV, wideDctx)
 		for b, n := range packed.lengths {
 			first, count := int(starts[b])*h, int(n)*h
 			if !slices.Equal(ctx[first:first+count], wideCtx[b*padded*h:][:count]) {
@@ -255,20 +261,14 @@ func TestAttentionPaddedIsPacked(t *testing.T) {
 }
 
 func TestAttentionThreads(t *testing.T) {
-	a := attentionBatch{lengths: []int32{65, 1, 128, 40, 7}, samples: upTo(5), heads: 3, d: 32, drop: Dropout{Seed: 4, P: 0.1}}
+	a := attentionBatch{lengths: []int32{65, 1, 128, 40, 7, 200}, samples: upTo(6), heads: 3, d: 32, drop: Dropout{Seed: 4, P: 0.1}}
 	r := rand.New(rand.NewPCG(4, 0))
 	qkv, dctx := normal(r, a.tokens()*3*a.hidden(), 0, 1), normal(r, a.tokens()*a.hidden(), 0, 1)
-	var first [3][]float32
-	for threads := 1; threads <= 3; threads++ {
-		on := onThreads(t, threads)
-		ctx, lse, dqkv := runAttention(t, on, a, qkv, dctx)
-		for i, got := range [][]float32{ctx, lse, dqkv} {
-			if threads == 1 {
-				first[i] = got
-			} else if !slices.Equal(got, first[i]) {
-				t.Errorf("%s with %d threads differs from 1 thread", []string{"ctx", "lse", "dqkv"}[i], threads)
-			}
-		}
+	for _, dtype := range storages {
+		sameForAnyThreads(t, func(t *testing.T, m machine) []float32 {
+			ctx, lse, dqkv := runAttention(t, m, dtype, a, qkv, dctx)
+			return slices.Concat(ctx, lse, dqkv)
+		})
 	}
 }
 
@@ -306,19 +306,22 @@ func TestAttentionRefuses(t *testing.T) {
 func BenchmarkAttention(b *testing.B) {
 	const tokens, heads, h = 4096, 12, 768
 	for _, length := range []int{128, 512} {
-		for _, p := range []float32{0, 0.1} {
+		for _, c := range []struct {
+			p     float32
+			dtype DType
+		}{{0, Float32}, {0.1, Float32}, {0.1, BFloat16}} {
 			a := attentionBatch{lengths: slices.Repeat([]int32{int32(length)}, tokens/length), samples: upTo(tokens / length), heads: heads, d: h / heads}
-			drop := Dropout{Seed: 1, P: p}
+			drop := Dropout{Seed: 1, P: c.p}
 			s := onThreads(b, 2)
-			t := benchmarkTensors(b, s.Stream, a)
+			t := benchmarkTensors(b, s, a, c.dtype)
 			n := len(a.lengths)
-			b.Run(fmt.Sprintf("forward/%s/length=%d/dropout=%g", s.name, length, p), func(b *testing.B) {
+			b.Run(fmt.Sprintf("forward/%s/%s/length=%d/dropout=%g", s.name, c.dtype, length, c.p), func(b *testing.B) {
 				for b.Loop() {
 					s.AttentionForward(t.ctx, t.lse, t.qkv, t.starts, Tensor{}, t.samples, drop, n, tokens, heads, h)
 				}
 				b.ReportMetric(float64(b.Elapsed().Microseconds())/1e3/float64(b.N), "ms/4096tokens")
 			})
-			b.Run(fmt.Sprintf("backward/%s/length=%d/dropout=%g", s.name, length, p), func(b *testing.B) {
+			b.Run(fmt.Sprintf("backward/%s/%s/length=%d/dropout=%g", s.name, c.dtype, length, c.p), func(b *testing.B) {
 				for b.Loop() {
 					s.AttentionBackward(t.dqkv, t.dctx, t.ctx, t.lse, t.qkv, t.starts, Tensor{}, t.samples, drop, n, tokens, heads, h)
 				}
@@ -333,22 +336,10 @@ func BenchmarkAttention(b *testing.B) {
 
 type attentionTensors struct{ ctx, lse, qkv, dctx, dqkv, starts, samples Tensor }
 
-func benchmarkTensors(b *testing.B, s *Stream, a attentionBatch) attentionTensors {
+func benchmarkTensors(b *testing.B, m machine, a attentionBatch, dtype DType) attentionTensors {
 	r := rand.New(rand.NewPCG(5, 0))
-	put := func(dtype DType, n int) Tensor {
-		x, err := s.dev.Alloc(dtype, n)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { s.dev.Free(x) })
-		return x
-	}
 	tokens, h := a.tokens(), a.hidden()
-	t := attentionTensors{put(Float32, tokens*h), put(Float32, a.heads*tokens), put(Float32, 3*tokens*h), put(Float32, tokens*h), put(Float32, 3*tokens*h),
-		put(Int32, len(a.lengths)+1), put(Int32, len(a.lengths))}
-	Upload(s, t.qkv, normal(r, 3*tokens*h, 0, 1))
-	Upload(s, t.dctx, normal(r, tokens*h, 0, 1))
-	Upload(s, t.starts, a.starts())
-	Upload(s, t.samples, a.samples)
-	return t
+	zero := func(n int) Tensor { return activation(b, m, dtype, make([]float32, n)) }
+	return attentionTensors{ctx: zero(tokens * h), lse: tensor(b, m, make([]float32, a.heads*tokens)), qkv: activation(b, m, dtype, normal(r, 3*tokens*h, 0, 1)),
+		dctx: activation(b, m, dtype, normal(r, tokens*h, 0, 1)), dqkv: zero(3 * tokens * h), starts: tensor(b, m, a.starts()), samples: tensor(b, m, a.samples)}
 }
