@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HPCBERT_ABI 2 /* raised with every change of the table */
+#define HPCBERT_ABI 3 /* raised with every change of the table */
 
 enum hpcbert_error {
 	HPCBERT_OK = 0,
@@ -66,7 +66,7 @@ struct hpcbert_gemm {
 	int32_t d_dtype;    /* of D: dtype, or float32 (weight gradients) */
 };
 
-/* The constants of one LAMB update. */
+/* The constants of one update of LAMB or AdamW. */
 struct hpcbert_lamb {
 	float learning_rate;
 	float beta1, beta2, epsilon;
@@ -176,6 +176,9 @@ struct hpcbert_ops {
 	/* w -= r * u with r = learning_rate * |w| / |u| where decay[i] != 0 and neither norm is 0, else learning_rate */
 	int (*lamb_apply)(float *w, const float *u, const double *w_sums, const double *u_sums, const int64_t *offsets, const float *decay,
 	                  int64_t n, const struct hpcbert_lamb *lamb, struct hpcbert_stream *s);
+	/* AdamW in one pass: m, v and u as lamb_direction has them, w -= learning_rate * u; u is not kept */
+	int (*adamw)(float *w, float *m, float *v, const float *g, const int64_t *offsets, const float *decay, int64_t n,
+	             const struct hpcbert_lamb *lamb, struct hpcbert_stream *s);
 };
 
 /* What a backend library exports: its table, or NULL and a reason. */

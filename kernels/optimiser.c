@@ -1,4 +1,4 @@
-/* optimiser.c: LAMB over arenas of many tensors. Work is cut into chunks that never cross a tensor; a chunk's sums are added in chunk
+/* optimiser.c: LAMB and AdamW over arenas of many tensors. Work is cut into chunks that never cross a tensor; a chunk's sums are added in chunk
  * order, so that no result depends on the threads. Compiled by isa.inc once for each instruction set. */
 #ifdef ISA
 
@@ -187,6 +187,42 @@ static int lamb_apply(float *w, const float *u, const double *w_sums, const doub
 	if (chunks < 0)
 		return HPCBERT_NO_MEMORY;
 	parallel_for(s, chunks, lamb_apply_chunk, &a);
+	return HPCBERT_OK;
+}
+
+static void adamw_chunk(void *arg, long item, int thread)
+{
+	const struct optimiser *a = arg;
+	(void)thread;
+	struct optimiser_chunk k = optimiser_find(a, item);
+	const struct hpcbert_lamb l = *a->lamb;
+	float decay = a->decay[k.tensor];
+	int64_t i = k.begin;
+	for (; i + VL <= k.end; i += VL) {
+		vf u = vload(a->g + i), m = vload(a->m + i), v = vload(a->v + i), w = vload(a->w + i);
+		lamb_vector(&u, &m, &v, w, decay, &l);
+		vstore(a->m + i, m);
+		vstore(a->v + i, v);
+		vstore(a->w + i, w - vset(l.learning_rate) * u);
+	}
+	if (i < k.end) {
+		int64_t left = k.end - i;
+		vf u = vload_first(a->g + i, left), m = vload_first(a->m + i, left), v = vload_first(a->v + i, left), w = vload_first(a->w + i, left);
+		lamb_vector(&u, &m, &v, w, decay, &l);
+		vstore_first(a->m + i, m, left);
+		vstore_first(a->v + i, v, left);
+		vstore_first(a->w + i, w - vset(l.learning_rate) * u, left);
+	}
+}
+
+static int adamw(float *w, float *m, float *v, const float *g, const int64_t *offsets, const float *decay, int64_t n,
+                 const struct hpcbert_lamb *lamb, struct hpcbert_stream *s)
+{
+	struct optimiser a = {.g = (float *)g, .m = m, .v = v, .w = w, .offsets = offsets, .decay = decay, .lamb = lamb, .n = n};
+	long chunks = optimiser_plan(&a, s);
+	if (chunks < 0)
+		return HPCBERT_NO_MEMORY;
+	parallel_for(s, chunks, adamw_chunk, &a);
 	return HPCBERT_OK;
 }
 

@@ -10,10 +10,12 @@ static int op_lamb_direction(const struct hpcbert_ops *o, float *g, float *m, fl
 static int op_lamb_apply(const struct hpcbert_ops *o, float *w, const float *u, const double *w_sums, const double *u_sums, const int64_t *offsets,
 	const float *decay, int64_t n, const struct hpcbert_lamb *lamb, struct hpcbert_stream *s) {
 	return o->lamb_apply(w, u, w_sums, u_sums, offsets, decay, n, lamb, s); }
+static int op_adamw(const struct hpcbert_ops *o, float *w, float *m, float *v, const float *g, const int64_t *offsets, const float *decay, int64_t n,
+	const struct hpcbert_lamb *lamb, struct hpcbert_stream *s) { return o->adamw(w, m, v, g, offsets, decay, n, lamb, s); }
 */
 import "C"
 
-// Lamb holds the constants of one LAMB update (You et al. 2020, "Large Batch Optimization for Deep Learning").
+// Lamb holds the constants of one update of LAMB (You et al. 2020, "Large Batch Optimization for Deep Learning") or AdamW.
 type Lamb struct {
 	LearningRate             float32
 	Beta1, Beta2, Epsilon    float32
@@ -70,6 +72,18 @@ func (s *Stream) LambApply(w, u, wSums, uSums, offsets, decay Tensor, n int, l L
 	}
 	lamb := l.c()
 	s.did("lamb_apply", C.op_lamb_apply(s.ops, floats(w), floats(u), doubles(wSums), doubles(uSums), int64s(offsets), floats(decay), C.int64_t(n), &lamb, s.s))
+}
+
+// AdamW is a whole update without trust ratio (Loshchilov, Hutter 2019, "Decoupled Weight Decay Regularization") in one pass over memory:
+// m, v and u as LambDirection has them, w -= LearningRate * u. g is only read.
+func (s *Stream) AdamW(w, m, v, g, offsets, decay Tensor, n int, l Lamb) {
+	end := arena(offsets, n)
+	if !s.ok("adamw", sized("w", w, end).of(Float32), sized("m", m, end).of(Float32), sized("v", v, end).of(Float32),
+		sized("g", g, end).of(Float32), sized("offsets", offsets, n+1).of(Int64), sized("decay", decay, n).of(Float32)) {
+		return
+	}
+	lamb := l.c()
+	s.did("adamw", C.op_adamw(s.ops, floats(w), floats(m), floats(v), floats(g), int64s(offsets), floats(decay), C.int64_t(n), &lamb, s.s))
 }
 
 func doubles(t Tensor) *C.double { return (*C.double)(t.ptr) }

@@ -91,6 +91,53 @@ func TestLamb(t *testing.T) {
 	})
 }
 
+// adamStep is one update of one tensor as Loshchilov and Hutter's algorithm 2 has it, weight decay times the rate.
+func adamStep[F number](w, g, m, v []F, decay F, l Lamb) {
+	rate, beta1, beta2 := F(l.LearningRate), F(l.Beta1), F(l.Beta2)
+	for i := range w {
+		scaled := g[i] * F(l.GradientScale)
+		m[i] = beta1*m[i] + (1-beta1)*scaled
+		v[i] = beta2*v[i] + (1-beta2)*scaled*scaled
+		mean, root := m[i]/F(l.Correction1), F(math.Sqrt(float64(v[i]/F(l.Correction2))))
+		w[i] -= rate * (mean/(root+F(l.Epsilon)) + decay*w[i])
+	}
+}
+
+func TestAdamW(t *testing.T) {
+	uncorrected := lambConstants // as BertAdam
+	uncorrected.Correction1, uncorrected.Correction2 = 1, 1
+	for name, constants := range map[string]Lamb{"AdamW": lambConstants, "without correction": uncorrected} {
+		offsets, n := offsetsOf(lambTensors), len(lambTensors)
+		w, g, mom, vel := lambArena(3)
+		plainW, plainM, plainV := slices.Clone(w), slices.Clone(mom), slices.Clone(vel)
+		w64, g64, mom64, vel64 := convert[float64](w), convert[float64](g), convert[float64](mom), convert[float64](vel)
+		for i := range n {
+			a, b := offsets[i], offsets[i+1]
+			adamStep(plainW[a:b], g[a:b], plainM[a:b], plainV[a:b], lambDecays[i], constants)
+			adamStep(w64[a:b], g64[a:b], mom64[a:b], vel64[a:b], float64(lambDecays[i]), constants)
+		}
+		onEveryDevice(t, func(t *testing.T, m machine) {
+			dw, dg, dm, dv := tensor(t, m, w), tensor(t, m, g), tensor(t, m, mom), tensor(t, m, vel)
+			m.AdamW(dw, dm, dv, dg, tensor(t, m, offsets), tensor(t, m, lambDecays), n, constants)
+			compare(t, name+": m", values[float32](t, m, dm), plainM, mom64)
+			compare(t, name+": v", values[float32](t, m, dv), plainV, vel64)
+			compare(t, name+": w", values[float32](t, m, dw), plainW, w64)
+			if !slices.Equal(values[float32](t, m, dg), g) {
+				t.Errorf("%s: gradients changed", name)
+			}
+		})
+	}
+}
+
+func TestAdamWThreads(t *testing.T) {
+	w, g, mom, vel := lambArena(4)
+	sameForAnyThreads(t, func(t *testing.T, m machine) []float32 {
+		dw, dm, dv := tensor(t, m, w), tensor(t, m, mom), tensor(t, m, vel)
+		m.AdamW(dw, dm, dv, tensor(t, m, g), tensor(t, m, offsetsOf(lambTensors)), tensor(t, m, lambDecays), len(lambTensors), lambConstants)
+		return slices.Concat(values[float32](t, m, dw), values[float32](t, m, dm), values[float32](t, m, dv))
+	})
+}
+
 func TestSquaredSums(t *testing.T) {
 	offsets, n := offsetsOf(lambTensors), len(lambTensors)
 	_, x, _, _ := lambArena(1)

@@ -23,8 +23,8 @@ type Options struct {
 	Beta1, Beta2, Epsilon float64
 	WeightDecay           float64
 	MaxGradNorm           float64 // gradients with a larger global norm are scaled down to it; 0: never
-	NoTrustRatio          bool    // all tensors move by the learning rate alone: Adam with decoupled decay
-	NoBiasCorrection      bool
+	NoTrustRatio          bool    // all tensors move by the learning rate alone: AdamW
+	NoBiasCorrection      bool    // with NoTrustRatio: BertAdam
 }
 
 // Defaults returns the constants of the reference.
@@ -33,7 +33,8 @@ func Defaults() Options {
 }
 
 // LAMB is layer-wise adaptive Adam (You et al. 2020, "Large Batch Optimization for Deep Learning") as the reference runs it: epsilon outside
-// the square root, bias correction, the trust ratio only for tensors with weight decay, no bound on it.
+// the square root, bias correction, the trust ratio only for tensors with weight decay, no bound on it. Without trust ratio it is AdamW
+// (Loshchilov, Hutter 2019, "Decoupled Weight Decay Regularization").
 type LAMB struct {
 	Moments1, Moments2 kernels.Tensor // arenas of the first and second moments, for checkpoints
 
@@ -44,7 +45,6 @@ type LAMB struct {
 	n                  int
 	offsets            kernels.Tensor
 	decay              kernels.Tensor // [n] weight decay
-	ratio              kernels.Tensor // [n] not 0 where the trust ratio applies
 	sums, wSums, uSums kernels.Tensor // float64 [n]
 	hostSums           []float64
 }
@@ -71,9 +71,6 @@ func NewLAMB(dev *kernels.Device, s *kernels.Stream, t Tensors, o Options) (*LAM
 	}
 	kernels.Upload(s, l.offsets, t.Offsets)
 	kernels.Upload(s, l.decay, rates)
-	if !o.NoTrustRatio {
-		s.Copy(l.ratio, l.decay)
-	}
 	return l, s.Synchronize()
 }
 
@@ -88,7 +85,7 @@ type buffer struct {
 func (l *LAMB) buffers(elements, n int) []buffer {
 	return []buffer{
 		{&l.Moments1, kernels.Float32, elements}, {&l.Moments2, kernels.Float32, elements},
-		{&l.offsets, kernels.Int64, n + 1}, {&l.decay, kernels.Float32, n}, {&l.ratio, kernels.Float32, n},
+		{&l.offsets, kernels.Int64, n + 1}, {&l.decay, kernels.Float32, n},
 		{&l.sums, kernels.Float64, n}, {&l.wSums, kernels.Float64, n}, {&l.uSums, kernels.Float64, n},
 	}
 }
@@ -104,7 +101,7 @@ func Bytes(elements, n int) int64 {
 
 // Close releases the optimiser's memory.
 func (l *LAMB) Close() {
-	for _, t := range []kernels.Tensor{l.Moments1, l.Moments2, l.offsets, l.decay, l.ratio, l.sums, l.wSums, l.uSums} {
+	for _, t := range []kernels.Tensor{l.Moments1, l.Moments2, l.offsets, l.decay, l.sums, l.wSums, l.uSums} {
 		l.dev.Free(t)
 	}
 }
@@ -124,7 +121,7 @@ func (l *LAMB) Norm(gradients kernels.Tensor, scale float64) (float64, error) {
 }
 
 // Step applies an update, counted from 1, to the weights and returns the norm of the gradients before clipping. Gradients are multiplied by
-// scale first (1 / loss scale); afterwards their arena holds the update's direction, so clear it. When the norm is not finite the error is
+// scale first (1 / loss scale); afterwards their arena may hold the update's direction, so clear it. When the norm is not finite the error is
 // ErrNotFinite and weights and moments are as before.
 func (l *LAMB) Step(weights, gradients kernels.Tensor, update int, rate, scale float64) (norm float64, err error) {
 	if update < 1 {
@@ -147,8 +144,12 @@ func (l *LAMB) Step(weights, gradients kernels.Tensor, update int, rate, scale f
 	if !o.NoBiasCorrection {
 		k.Correction1, k.Correction2 = correction(o.Beta1, update), correction(o.Beta2, update)
 	}
-	l.s.LambDirection(gradients, l.Moments1, l.Moments2, l.wSums, l.uSums, weights, l.offsets, l.decay, l.n, k)
-	l.s.LambApply(weights, gradients, l.wSums, l.uSums, l.offsets, l.ratio, l.n, k)
+	if o.NoTrustRatio {
+		l.s.AdamW(weights, l.Moments1, l.Moments2, gradients, l.offsets, l.decay, l.n, k)
+	} else {
+		l.s.LambDirection(gradients, l.Moments1, l.Moments2, l.wSums, l.uSums, weights, l.offsets, l.decay, l.n, k)
+		l.s.LambApply(weights, gradients, l.wSums, l.uSums, l.offsets, l.decay, l.n, k)
+	}
 	if err := l.s.Synchronize(); err != nil {
 		return norm, fmt.Errorf("update %d: %w", update, err)
 	}
