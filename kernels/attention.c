@@ -194,26 +194,31 @@ struct attention_product {
 	const float *factor;   /* [ATTENTION_ROWS] */
 };
 
-/* Stores a tile's columns from c on. */
+/* Stores a tile's columns from c on. Rounding takes registers, and those of the sums would be spilled within their loop: so by way of memory. */
 INLINE void attention_store(const struct attention_product *x, int64_t c, vf tile[ATTENTION_ROWS][GEMM_VECTORS], int32_t dtype)
 {
-	if (x->rows == ATTENTION_ROWS && x->columns - c >= ATTENTION_COLUMNS) {
+	if (dtype == HPCBERT_F32 && x->rows == ATTENTION_ROWS && x->columns - c >= ATTENTION_COLUMNS) {
 #pragma GCC unroll 8
 		for (int i = 0; i < ATTENTION_ROWS; i++)
 #pragma GCC unroll 8
 			for (int j = 0; j < GEMM_VECTORS; j++)
-				vput(x->d, x->first + i * x->ldd + c + j * VL, tile[i][j], dtype);
+				vstore((float *)x->d + x->first + i * x->ldd + c + j * VL, tile[i][j]);
 		return;
 	}
+	int64_t first = x->first + c, columns = attention_least(x->columns - c, ATTENTION_COLUMNS);
 	float all[ATTENTION_ROWS * ATTENTION_COLUMNS];
 #pragma GCC unroll 8
 	for (int i = 0; i < ATTENTION_ROWS; i++)
 #pragma GCC unroll 8
 		for (int j = 0; j < GEMM_VECTORS; j++)
 			vstore(all + i * ATTENTION_COLUMNS + j * VL, tile[i][j]);
-	for (int64_t i = 0; i < x->rows; i++)
-		for (int64_t j = 0; j < attention_least(ATTENTION_COLUMNS, x->columns - c); j++)
-			put(x->d, x->first + i * x->ldd + c + j, all[i * ATTENTION_COLUMNS + j], dtype);
+	for (int64_t i = 0; i < x->rows; i++, first += x->ldd) {
+		int64_t j = 0;
+		for (; j + VL <= columns; j += VL)
+			vput(x->d, first + j, vload(all + i * ATTENTION_COLUMNS + j), dtype);
+		if (j < columns)
+			vput_first(x->d, first + j, vload(all + i * ATTENTION_COLUMNS + j), columns - j, dtype);
+	}
 }
 
 /* row and step come as parameters too where they are known as the code is compiled. */
