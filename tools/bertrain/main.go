@@ -19,8 +19,8 @@
 //
 // Memory: four float32 copies of the parameters (weights, gradients, two moments), two packed copies of the matrices, and the activations of
 // one micro-batch. It is counted and told before it is taken; where a node has less, the error names the largest micro-batch that fits.
-// --checkpoint-activations keeps the layers' inputs alone, --precision bf16 halves activations and packed copies: sums, statistics, losses,
-// gradients of the parameters and all that a checkpoint holds stay float32.
+// --checkpoint-activations keeps the layers' inputs alone. --precision bf16 halves the activations, and the packed copies where the CPU multiplies
+// bfloat16: sums, statistics, losses, gradients of the parameters and all that a checkpoint holds stay float32.
 //
 // Reproducibility: same options and data, same bytes in every checkpoint, whatever the threads, with --checkpoint-activations or without, at the
 // same number of ranks.
