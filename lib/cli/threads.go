@@ -19,8 +19,9 @@ type Placement struct {
 // ranks x threads never exceed the cores of the node, nor what Slurm or a control group grants. Call it after MPI has started: then all ranks
 // of the node are bound.
 //
-// Threads are pinned only on cores that are this rank's alone: those that the launcher bound it to, or all of a node with one rank. Pinning
-// anywhere else could put two programs on one core while another is idle.
+// Threads are pinned only on cores that are this rank's alone: those that the launcher bound it to, or all of a node that Slurm granted whole to
+// one rank. Anywhere else a pinned thread would wait for another program's core while one is idle: on a busy machine that cost a factor of four
+// to eleven.
 func (e *Env) Placement() Placement {
 	n, launched := e.here(), e.Launched()
 	own, all := n.cores(n.affinity(0)), n.cores(n.affinity(1)) // process 1 is not bound
@@ -41,7 +42,8 @@ func (e *Env) Placement() Placement {
 		}
 	}
 	p.Crowded = p.Threads > max(1, len(own)) || p.Threads*ranks > granted
-	if launched && sharers == 1 && !p.Crowded && (len(own) < len(all) || p.Threads == len(own)) {
+	whole := positive(e.Getenv("SLURM_CPUS_ON_NODE")) >= len(n.affinity(1)) && p.Threads == len(own)
+	if launched && sharers == 1 && !p.Crowded && (len(own) < len(all) || whole) {
 		for i := range p.Threads {
 			p.Pin = append(p.Pin, own[i*len(own)/p.Threads])
 		}
