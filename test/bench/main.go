@@ -155,6 +155,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 			}
 		}
 	}
+	if len(b.report.records) == 0 {
+		return fault.Usagef("--only %q: no operation has that in its name", o.Only)
+	}
 	if !o.Quiet {
 		b.report.print(env.Stdout)
 	}
