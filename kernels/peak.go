@@ -15,13 +15,3 @@ func (s *Stream) PeakGFLOPS(dtype DType) float64 {
 	}
 	return float64(gflops)
 }
-
-// PeakGFLOPS is Stream.PeakGFLOPS in float32 on a stream of its own.
-func (d *Device) PeakGFLOPS() (float64, error) {
-	s, err := d.NewStream()
-	if err != nil {
-		return 0, err
-	}
-	defer s.Close()
-	return s.PeakGFLOPS(Float32), s.Err()
-}
