@@ -1,7 +1,6 @@
 package kernels
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -301,45 +300,4 @@ func TestAttentionRefuses(t *testing.T) {
 			m.err = nil
 		}
 	})
-}
-
-func BenchmarkAttention(b *testing.B) {
-	const tokens, heads, h = 4096, 12, 768
-	for _, length := range []int{128, 512} {
-		for _, c := range []struct {
-			p     float32
-			dtype DType
-		}{{0, Float32}, {0.1, Float32}, {0.1, BFloat16}} {
-			a := attentionBatch{lengths: slices.Repeat([]int32{int32(length)}, tokens/length), samples: upTo(tokens / length), heads: heads, d: h / heads}
-			drop := Dropout{Seed: 1, P: c.p}
-			s := onThreads(b, 2)
-			t := benchmarkTensors(b, s, a, c.dtype)
-			n := len(a.lengths)
-			b.Run(fmt.Sprintf("forward/%s/%s/length=%d/dropout=%g", s.name, c.dtype, length, c.p), func(b *testing.B) {
-				for b.Loop() {
-					s.AttentionForward(t.ctx, t.lse, t.qkv, t.starts, Tensor{}, t.samples, drop, n, tokens, heads, h)
-				}
-				b.ReportMetric(float64(b.Elapsed().Microseconds())/1e3/float64(b.N), "ms/4096tokens")
-			})
-			b.Run(fmt.Sprintf("backward/%s/%s/length=%d/dropout=%g", s.name, c.dtype, length, c.p), func(b *testing.B) {
-				for b.Loop() {
-					s.AttentionBackward(t.dqkv, t.dctx, t.ctx, t.lse, t.qkv, t.starts, Tensor{}, t.samples, drop, n, tokens, heads, h)
-				}
-				b.ReportMetric(float64(b.Elapsed().Microseconds())/1e3/float64(b.N), "ms/4096tokens")
-			})
-			if err := s.Synchronize(); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-}
-
-type attentionTensors struct{ ctx, lse, qkv, dctx, dqkv, starts, samples Tensor }
-
-func benchmarkTensors(b *testing.B, m machine, a attentionBatch, dtype DType) attentionTensors {
-	r := rand.New(rand.NewPCG(5, 0))
-	tokens, h := a.tokens(), a.hidden()
-	zero := func(n int) Tensor { return activation(b, m, dtype, make([]float32, n)) }
-	return attentionTensors{ctx: zero(tokens * h), lse: tensor(b, m, make([]float32, a.heads*tokens)), qkv: activation(b, m, dtype, normal(r, 3*tokens*h, 0, 1)),
-		dctx: activation(b, m, dtype, normal(r, tokens*h, 0, 1)), dqkv: zero(3 * tokens * h), starts: tensor(b, m, a.starts()), samples: tensor(b, m, a.samples)}
 }

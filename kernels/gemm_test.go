@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
-	"time"
 )
 
 // matmul is D (+)= epilogue(A·B + bias) with A and B dense: [M,K], [K,N].
@@ -357,61 +355,4 @@ func TestGEMMOracle(t *testing.T) {
 	}
 	agree(t, "da", da, wantA)
 	agree(t, "db", db, wantB)
-}
-
-// BenchmarkGEMM is a layer of BERT-base over 2048 tokens and the vocabulary's product over its masked ones: forward, gradient of the input,
-// gradient of the weight. Best of many runs, since a shared machine only ever slows one down; % is of the peak measured just before.
-func BenchmarkGEMM(b *testing.B) {
-	const tokens, masked = 2048, 320
-	for _, p := range []struct {
-		name    string
-		m, n, k int
-		kind    Epilogue
-		weight  bool
-	}{
-		{"forward/qkv", tokens, 2304, 768, Linear, false},
-		{"forward/attention output", tokens, 768, 768, Linear, false},
-		{"forward/ffn 1 and GELU", tokens, 3072, 768, ThenGELU, false},
-		{"forward/ffn 2", tokens, 768, 3072, Linear, false},
-		{"forward/vocabulary", masked, 30528, 768, Linear, false},
-		{"dX/qkv", tokens, 768, 2304, Linear, false},
-		{"dX/ffn 1", tokens, 768, 3072, Linear, false},
-		{"dX/ffn 2 and GELU", tokens, 3072, 768, ThenGELUGradient, false},
-		{"dW/qkv", 2304, 768, tokens, Linear, true},
-		{"dW/attention output", 768, 768, tokens, Linear, true},
-		{"dW/ffn 1", 3072, 768, tokens, Linear, true},
-		{"dW/ffn 2", 768, 3072, tokens, Linear, true},
-		{"dW/vocabulary", 30528, 768, masked, Linear, true},
-	} {
-		b.Run(p.name, func(b *testing.B) { benchmarkGEMM(b, p.m, p.n, p.k, p.kind, p.weight) })
-	}
-}
-
-func benchmarkGEMM(b *testing.B, m, n, k int, epilogue Epilogue, weight bool) {
-	s := onThreads(b, runtime.NumCPU())
-	random := func(n int) Tensor {
-		return tensor(b, s, normal(rand.New(rand.NewPCG(6, 0)), n, 0, 1/math.Sqrt(float64(k))))
-	}
-	g := GEMM{M: m, N: n, K: k, D: random(m * n), A: random(m * k), B: random(n * k), Epilogue: epilogue}
-	switch {
-	case weight:
-		g.ATransposed, g.Accumulate, g.ASums = true, true, random(m)
-	default:
-		g.BLayout, g.B = BPacked, random(s.dev.PackedLen(n, k, Float32))
-	}
-	if epilogue != Linear {
-		g.Pre = random(m * n)
-	}
-	peak, best := s.PeakGFLOPS(Float32), math.Inf(1)
-	for b.Loop() {
-		start := time.Now()
-		s.GEMM(g)
-		best = min(best, time.Since(start).Seconds())
-	}
-	if err := s.Synchronize(); err != nil {
-		b.Fatal(err)
-	}
-	rate := 2e-9 * float64(m) * float64(n) * float64(k) / best
-	b.ReportMetric(rate, "GFLOP/s")
-	b.ReportMetric(100*rate/max(peak, s.PeakGFLOPS(Float32)), "%peak")
 }
