@@ -15,3 +15,13 @@ func (s *Stream) PeakGFLOPS(dtype DType) float64 {
 	}
 	return float64(gflops)
 }
+
+// PeakGFLOPS is Stream.PeakGFLOPS on a stream of its own.
+func (d *Device) PeakGFLOPS(dtype DType) (float64, error) {
+	s, err := d.NewStream()
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	return s.PeakGFLOPS(dtype), s.Err()
+}
