@@ -45,11 +45,21 @@ type gemmCase struct {
 	epilogue         Epilogue
 	bias, accumulate bool
 	rowSums          bool
+	dtype            DType // of A, B, Pre
+	wide             bool  // D is float32 whatever dtype is
 }
 
 func (c gemmCase) String() string {
-	return fmt.Sprintf("%dx%dx%d+%d transposed %v layout %d epilogue %d bias %v accumulate %v sums %v",
-		c.m, c.n, c.k, c.pad, c.transposed, c.layout, c.epilogue, c.bias, c.accumulate, c.rowSums)
+	return fmt.Sprintf("%dx%dx%d+%d %s transposed %v layout %d epilogue %d bias %v accumulate %v sums %v wide %v",
+		c.m, c.n, c.k, c.pad, c.dtype, c.transposed, c.layout, c.epilogue, c.bias, c.accumulate, c.rowSums, c.wide)
+}
+
+// dDType is the type of D.
+func (c gemmCase) dDType() DType {
+	if c.wide {
+		return Float32
+	}
+	return c.dtype
 }
 
 // gemmCases are the sizes around tiles and blocks, each in every use that the model makes of products.
@@ -59,20 +69,22 @@ func gemmCases() []gemmCase {
 		{layout: BPacked, bias: true, epilogue: ThenGELU},
 		{layout: BPacked, epilogue: ThenGELUGradient},
 		{layout: BPacked, accumulate: true, pad: 3},
-		{layout: BKN, transposed: true, accumulate: true, rowSums: true},
+		{layout: BKN, transposed: true, accumulate: true, rowSums: true, wide: true},
 		{layout: BKN, pad: 5, bias: true, accumulate: true},
 		{layout: BNK, pad: 1, rowSums: true},
 		{layout: BNK, transposed: true, pad: 2, epilogue: ThenGELU},
 	}
 	sizes := [][3]int{
 		{1, 1, 1}, {1, 2, 64}, {2, 3, 5}, {5, 15, 7}, {6, 16, 8}, {7, 17, 9}, {13, 31, 383}, {4, 33, 384}, {12, 8, 385},
-		{143, 63, 31}, {145, 65, 33}, {151, 127, 61}, {290, 10, 770}, {3, 257, 1153}, {37, 192, 192},
+		{143, 63, 31}, {145, 65, 33}, {151, 127, 61}, {290, 10, 770}, {3, 257, 1153}, {37, 192, 192}, {9, 40, 2051},
 	}
 	var cases []gemmCase
-	for _, u := range uses {
-		for _, s := range sizes {
-			u.m, u.n, u.k = s[0], s[1], s[2]
-			cases = append(cases, u)
+	for _, dtype := range storages {
+		for _, u := range uses {
+			for _, s := range sizes {
+				u.m, u.n, u.k, u.dtype = s[0], s[1], s[2], dtype
+				cases = append(cases, u)
+			}
 		}
 	}
 	return cases
@@ -118,8 +130,8 @@ type gemmData struct{ d, pre, a, b, bias, sums []float32 }
 
 func newGEMMData(c gemmCase, seed uint64) gemmData {
 	r := rand.New(rand.NewPCG(seed, 0))
-	x := gemmData{d: normal(r, c.m*c.n, 0, 1), pre: normal(r, c.m*c.n, 0, 1), a: normal(r, c.m*c.k, 0, 1), b: normal(r, c.k*c.n, 0, 1/math.Sqrt(float64(c.k))),
-		sums: normal(r, c.m, 0, 1)}
+	x := gemmData{d: asStored(c.dDType(), normal(r, c.m*c.n, 0, 1)), pre: asStored(c.dtype, normal(r, c.m*c.n, 0, 1)),
+		a: asStored(c.dtype, normal(r, c.m*c.k, 0, 1)), b: asStored(c.dtype, normal(r, c.k*c.n, 0, 1/math.Sqrt(float64(c.k)))), sums: normal(r, c.m, 0, 1)}
 	if c.bias {
 		x.bias = normal(r, c.n, 0, 1)
 	}
@@ -137,19 +149,20 @@ func (x gemmData) run(t *testing.T, m machine, c gemmCase) (d, pre, sums []float
 		a, rows, columns = transpose(a, c.m, c.k), c.k, c.m
 	}
 	g.LDA = columns + c.pad
-	g.A = tensor(t, m, spread(a, rows, columns, g.LDA))
+	g.A = activation(t, m, c.dtype, spread(a, rows, columns, g.LDA))
 	rows, columns = c.k, c.n
 	if c.layout != BKN {
 		b, rows, columns = transpose(b, c.k, c.n), c.n, c.k
 	}
 	g.LDB = columns + c.pad
-	g.B = tensor(t, m, spread(b, rows, columns, g.LDB))
 	if c.layout == BPacked {
-		packed := tensor(t, m, make([]float32, m.dev.PackedLen(c.n, c.k, Float32)))
-		m.PackGEMM(packed, g.B, BNK, g.LDB, c.n, c.k, 0, c.n, 0, c.k)
-		g.B, g.LDB = packed, 0
+		g.B = activation(t, m, c.dtype, make([]float32, m.dev.PackedLen(c.n, c.k, c.dtype)))
+		m.PackGEMM(g.B, tensor(t, m, spread(b, rows, columns, g.LDB)), BNK, g.LDB, c.n, c.k, 0, c.n, 0, c.k)
+		g.LDB = 0
+	} else {
+		g.B = activation(t, m, c.dtype, spread(b, rows, columns, g.LDB))
 	}
-	g.D, g.Pre = tensor(t, m, spread(x.d, c.m, c.n, g.LDD)), tensor(t, m, spread(x.pre, c.m, c.n, g.LDD))
+	g.D, g.Pre = activation(t, m, c.dDType(), spread(x.d, c.m, c.n, g.LDD)), activation(t, m, c.dtype, spread(x.pre, c.m, c.n, g.LDD))
 	if c.bias {
 		g.Bias = tensor(t, m, x.bias)
 	}
@@ -157,8 +170,8 @@ func (x gemmData) run(t *testing.T, m machine, c gemmCase) (d, pre, sums []float
 		g.ASums = tensor(t, m, x.sums)
 	}
 	m.GEMM(g)
-	d = gathered(t, c.String()+": d", values[float32](t, m, g.D), c.m, c.n, g.LDD)
-	pre = gathered(t, c.String()+": pre", values[float32](t, m, g.Pre), c.m, c.n, g.LDD)
+	d = gathered(t, c.String()+": d", read(t, m, g.D), c.m, c.n, g.LDD)
+	pre = gathered(t, c.String()+": pre", read(t, m, g.Pre), c.m, c.n, g.LDD)
 	if c.rowSums {
 		sums = values[float32](t, m, g.ASums)
 	}
@@ -193,7 +206,8 @@ func (c gemmCase) check(t *testing.T, m machine, seed uint64) {
 		d1, pre1, sums1 := x.run(t, m, c)
 		d, pre, sums = append(d, d1...), append(pre, pre1...), append(sums, sums1...)
 		plainD1, plainPre1, plainSums1 := gemmOracle[float32](c, x)
-		plainD, plainPre, plainSums = append(plainD, plainD1...), append(plainPre, plainPre1...), append(plainSums, plainSums1...)
+		plainD, plainPre = append(plainD, asStored(c.dDType(), plainD1)...), append(plainPre, asStored(c.dtype, plainPre1)...)
+		plainSums = append(plainSums, plainSums1...)
 		trueD1, truePre1, trueSums1 := gemmOracle[float64](c, x)
 		trueD, truePre, trueSums = append(trueD, trueD1...), append(truePre, truePre1...), append(trueSums, trueSums1...)
 	}
@@ -223,7 +237,7 @@ func (c gemmCase) checkExact(t *testing.T, m machine) {
 	}
 	d, _, sums := x.run(t, m, c)
 	trueD, _, trueSums := gemmOracle[float32](c, x)
-	if !slices.Equal(d, trueD) {
+	if !slices.Equal(d, asStored(c.dDType(), trueD)) {
 		t.Errorf("%s: d differs", c)
 	}
 	if c.rowSums && !slices.Equal(sums, trueSums) {
@@ -243,25 +257,31 @@ func TestGEMMIntegers(t *testing.T) {
 
 // Queries, keys and values as one operand: blocks that begin within a panel, in any order, from both layouts and by columns or rows.
 func TestPackGEMM(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
-		for _, h := range []int{1, 5, 24, 40, 100} {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
+		for _, h := range []int{2, 6, 24, 40, 100} { // even: in bfloat16 a block begins at an even row
 			n, k := 3*h, 2*h+1
 			b := normal(rand.New(rand.NewPCG(1, uint64(h))), n*k, 0, 1) // [N,K]
-			want := tensor(t, m, make([]float32, m.dev.PackedLen(n, k, Float32)))
-			m.PackGEMM(want, tensor(t, m, b), BNK, 0, n, k, 0, n, 0, k)
-			byColumns := tensor(t, m, make([]float32, m.dev.PackedLen(n, k, Float32)))
-			for _, block := range []int{1, 2, 0} {
-				m.PackGEMM(byColumns, tensor(t, m, b[block*h*k:(block+1)*h*k]), BNK, 0, n, k, block*h, h, 0, k)
+			packed := func(pack func(packed Tensor)) []float32 {
+				x := activation(t, m, dtype, make([]float32, m.dev.PackedLen(n, k, dtype)))
+				pack(x)
+				return read(t, m, x)
 			}
-			byRows := tensor(t, m, make([]float32, m.dev.PackedLen(n, k, Float32)))
-			stored := tensor(t, m, transpose(b, n, k)) // [K,N]
-			m.PackGEMM(byRows, stored.Slice(h*n, k*n), BKN, 0, n, k, 0, n, h, k-h)
-			m.PackGEMM(byRows, stored.Slice(h, h*n), BKN, n, n, k, h, n-h, 0, h)
-			m.PackGEMM(byRows, stored, BKN, n, n, k, 0, h, 0, h)
-			if got := values[float32](t, m, byColumns); !slices.Equal(got, values[float32](t, m, want)) {
+			want := packed(func(x Tensor) { m.PackGEMM(x, tensor(t, m, b), BNK, 0, n, k, 0, n, 0, k) })
+			byColumns := packed(func(x Tensor) {
+				for _, block := range []int{1, 2, 0} {
+					m.PackGEMM(x, tensor(t, m, b[block*h*k:(block+1)*h*k]), BNK, 0, n, k, block*h, h, 0, k)
+				}
+			})
+			byRows := packed(func(x Tensor) {
+				stored := tensor(t, m, transpose(b, n, k)) // [K,N]
+				m.PackGEMM(x, stored.Slice(h*n, k*n), BKN, 0, n, k, 0, n, h, k-h)
+				m.PackGEMM(x, stored.Slice(h, h*n), BKN, n, n, k, h, n-h, 0, h)
+				m.PackGEMM(x, stored, BKN, n, n, k, 0, h, 0, h)
+			})
+			if !slices.Equal(byColumns, want) {
 				t.Errorf("h %d: three blocks of columns do not pack as the whole", h)
 			}
-			if got := values[float32](t, m, byRows); !slices.Equal(got, values[float32](t, m, want)) {
+			if !slices.Equal(byRows, want) {
 				t.Errorf("h %d: blocks of [K,N] do not pack as the whole [N,K]", h)
 			}
 		}
@@ -277,9 +297,8 @@ func TestGEMMLargeB(t *testing.T) {
 }
 
 func TestGEMMThreads(t *testing.T) {
-	c := gemmCase{m: 431, n: 300, k: 900, layout: BKN, transposed: true, accumulate: true, rowSums: true}
-	for _, epilogue := range []Epilogue{Linear, ThenGELU} {
-		c.epilogue, c.accumulate = epilogue, epilogue == Linear
+	for i, epilogue := range []Epilogue{Linear, ThenGELU, Linear, ThenGELU} {
+		c := gemmCase{m: 431, n: 300, k: 1500, layout: BKN, transposed: true, accumulate: epilogue == Linear, rowSums: true, epilogue: epilogue, dtype: storages[i/2]}
 		x := newGEMMData(c, 1)
 		var first [3][]float32
 		for threads := 1; threads <= 5; threads++ {
@@ -291,7 +310,7 @@ func TestGEMMThreads(t *testing.T) {
 			}
 			for i, got := range [][]float32{d, pre, sums} {
 				if !slices.EqualFunc(got, first[i], func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
-					t.Errorf("epilogue %d: result %d of %d threads differs from that of one", epilogue, i, threads)
+					t.Errorf("%s: result %d of %d threads differs from that of one", c, i, threads)
 				}
 			}
 		}
@@ -300,7 +319,7 @@ func TestGEMMThreads(t *testing.T) {
 
 func TestGEMMRefuses(t *testing.T) {
 	onEveryDevice(t, func(t *testing.T, m machine) {
-		x := tensor(t, m, make([]float32, 100))
+		x, half := tensor(t, m, make([]float32, 100)), activation(t, m, BFloat16, make([]float32, 100))
 		for name, g := range map[string]GEMM{
 			"no inner size":              {D: x, A: x, B: x, M: 2, N: 2},
 			"D too small":                {D: x.Slice(0, 3), A: x, B: x, M: 2, N: 2, K: 2},
@@ -312,6 +331,9 @@ func TestGEMMRefuses(t *testing.T) {
 			"layout that does not exist": {D: x, A: x, B: x, M: 2, N: 2, K: 2, BLayout: 7},
 			"row sums longer than ASums": {D: x, A: x, B: x, ASums: x.Slice(0, 1), M: 2, N: 2, K: 2},
 			"negative number of rows":    {D: x, A: x, B: x, M: -2, N: 2, K: 2},
+			"B of another type than A":   {D: x, A: x, B: half, M: 2, N: 2, K: 2},
+			"D narrower than A":          {D: half, A: x, B: x, M: 2, N: 2, K: 2},
+			"GELU widened":               {D: x, A: half, B: half, Pre: half, M: 2, N: 2, K: 2, Epilogue: ThenGELU},
 		} {
 			m.err = nil
 			if m.GEMM(g); m.err == nil {

@@ -8,6 +8,9 @@
 #define VL 8
 #define GEMM_ROWS 6
 #define GEMM_VECTORS 2
+#define GEMM_DEPTH 384
+#define GEMM_BLOCK (72 << 10)
+#define BF16_PAIRS 0
 #include "isa.inc"
 #else
 const struct hpcbert_ops *cpu_ops_avx2(void)

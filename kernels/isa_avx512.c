@@ -8,6 +8,9 @@
 #define VL 16
 #define GEMM_ROWS 6
 #define GEMM_VECTORS 4
+#define GEMM_DEPTH 128
+#define GEMM_BLOCK (120 << 10)
+#define BF16_PAIRS 0
 #include "isa.inc"
 #else
 const struct hpcbert_ops *cpu_ops_avx512(void)

@@ -7,6 +7,9 @@
 #define VL 4
 #define GEMM_ROWS 4
 #define GEMM_VECTORS 2
+#define GEMM_DEPTH 256
+#define GEMM_BLOCK (40 << 10)
+#define BF16_PAIRS 1
 #include "isa.inc"
 #else
 const struct hpcbert_ops *cpu_ops_plain(void)

@@ -10,15 +10,16 @@ enum {
 
 static void peak_item(void *arg, long item, int thread)
 {
+	float *memory = thread_scratch(arg, thread); /* the compiler does not know what is in it: constants it would multiply itself */
 	vf sum[PEAK_CHAINS], factor = vset(0.999f), term = vset(0.001f);
 	(void)item;
 	for (int i = 0; i < PEAK_CHAINS; i++)
-		sum[i] = vset((float)i);
+		sum[i] = vload(memory + i * VL);
 	for (long step = 0; step < PEAK_STEPS; step++)
 		for (int i = 0; i < PEAK_CHAINS; i++)
 			sum[i] = sum[i] * factor + term;
 	for (int i = 0; i < PEAK_CHAINS; i++)
-		vstore((float *)thread_scratch(arg, thread) + i * VL, sum[i]); /* a result nobody keeps would not be computed */
+		vstore(memory + i * VL, sum[i]); /* a result nobody keeps would not be computed */
 }
 
 static double peak_seconds(void)

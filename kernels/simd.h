@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#define UNROLL _Pragma("GCC unroll 16") /* before a loop over registers: they stay in registers only when it is gone */
 #define INLINE static inline __attribute__((always_inline, unused))
 
 typedef float vf __attribute__((vector_size(VL * 4)));
@@ -21,6 +22,14 @@ typedef uint16_t vh_unaligned __attribute__((vector_size(VL * 2), aligned(2), ma
 INLINE vf vset(float x)
 {
 	return x - (vf){0};
+}
+
+/* The same four bytes, whatever they are, in every lane. */
+INLINE vf vset_bits(const float *p)
+{
+	uint32_t bits;
+	memcpy(&bits, p, sizeof bits);
+	return (vf)(bits - (vu){0});
 }
 
 INLINE vf vload(const float *p)
@@ -144,6 +153,20 @@ INLINE void vput_first(void *p, int64_t i, vf x, long n, int32_t dtype)
 	uint16_t lanes[VL];
 	vput(lanes, 0, x, dtype);
 	memcpy((uint16_t *)p + i, lanes, (size_t)n * sizeof *lanes);
+}
+
+/* The first n <= VL of them. */
+INLINE vf vget_upto(const void *p, int64_t i, long n, int32_t dtype)
+{
+	return n == VL ? vget(p, i, dtype) : vget_first(p, i, n, dtype);
+}
+
+INLINE void vput_upto(void *p, int64_t i, vf x, long n, int32_t dtype)
+{
+	if (n == VL)
+		vput(p, i, x, dtype);
+	else
+		vput_first(p, i, x, n, dtype);
 }
 
 INLINE size_t dtype_bytes(int32_t dtype)
