@@ -31,7 +31,8 @@ const (
 	ThenGELUGradient Epilogue = C.HPCBERT_GELU_GRADIENT // D = z * gelu'(Pre)
 )
 
-// GEMM describes the product D [M,N] = epilogue(A [M,K] · B [K,N] + Bias [N]). Tensors that are not needed stay zero.
+// GEMM describes the product D [M,N] = epilogue(A [M,K] · B [K,N] + Bias [N]). Tensors that are not needed stay zero. A, B and Pre are of one
+// type; D is of it too, or Float32 with Linear. Sums are float32.
 type GEMM struct {
 	D, A, B Tensor
 	Bias    Tensor // [N], or none
@@ -62,18 +63,18 @@ func (s *Stream) GEMM(g GEMM) {
 	ldd, lda, ldb := dense(g.LDD, g.N), dense(g.LDA, aColumns), dense(g.LDB, bColumns)
 	needs := []need{sized("D", g.D, stored(g.M, g.N, ldd)), sized("A", g.A, stored(aRows, aColumns, lda))}
 	if g.BLayout == BPacked {
-		needs = append(needs, sized("B", g.B, s.dev.PackedLen(g.N, g.K, g.B.dtype)))
+		needs = append(needs, sized("B", g.B, s.dev.PackedLen(g.N, g.K, g.A.dtype)).of(g.A.dtype))
 	} else {
-		needs = append(needs, sized("B", g.B, stored(bRows, bColumns, ldb)))
+		needs = append(needs, sized("B", g.B, stored(bRows, bColumns, ldb)).of(g.A.dtype))
 	}
 	if !g.Bias.IsZero() {
-		needs = append(needs, sized("Bias", g.Bias, g.N))
+		needs = append(needs, sized("Bias", g.Bias, g.N).of(Float32))
 	}
 	if g.Epilogue != Linear {
-		needs = append(needs, sized("Pre", g.Pre, stored(g.M, g.N, ldd)))
+		needs = append(needs, sized("Pre", g.Pre, stored(g.M, g.N, ldd)).of(g.A.dtype))
 	}
 	if !g.ASums.IsZero() {
-		needs = append(needs, sized("ASums", g.ASums, g.M))
+		needs = append(needs, sized("ASums", g.ASums, g.M).of(Float32))
 	}
 	if !s.ok("gemm", needs...) {
 		return
@@ -94,7 +95,8 @@ func (d *Device) PackedLen(n, k int, dtype DType) int {
 }
 
 // PackGEMM writes b, the block of rows k0 to k0+k-1 and columns n0 to n0+n-1 of an operand B [kTotal,nTotal], into packed, whose type is that
-// of the products' A. b is float32, stored as layout says with ldb elements from row to row (0 = dense). Blocks may come in any order.
+// of the products' A. b is float32, stored as layout says with ldb elements from row to row (0 = dense). Blocks may come in any order; in
+// bfloat16 k0 is even, and so is k unless the block ends the operand.
 //
 // For y = x·Wᵀ with W [out,in]: layout BNK, nTotal = out, kTotal = in. For dx = dy·W: layout BKN, nTotal = in, kTotal = out.
 func (s *Stream) PackGEMM(packed Tensor, b Tensor, layout BLayout, ldb int, nTotal, kTotal, n0, n, k0, k int) {
@@ -103,7 +105,7 @@ func (s *Stream) PackGEMM(packed Tensor, b Tensor, layout BLayout, ldb int, nTot
 		rows, columns = n, k
 	}
 	ldb = dense(ldb, columns)
-	if !s.ok("gemm_pack", sized("packed", packed, s.dev.PackedLen(nTotal, kTotal, packed.dtype)), sized("b", b, stored(rows, columns, ldb))) {
+	if !s.ok("gemm_pack", sized("packed", packed, s.dev.PackedLen(nTotal, kTotal, packed.dtype)), sized("b", b, stored(rows, columns, ldb)).of(Float32)) {
 		return
 	}
 	s.did("gemm_pack", C.op_gemm_pack(s.ops, packed.ptr, floats(b), C.int64_t(ldb), C.int32_t(layout), C.int64_t(nTotal), C.int64_t(kTotal),

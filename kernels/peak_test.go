@@ -7,8 +7,8 @@ import (
 )
 
 func TestPeakGFLOPS(t *testing.T) {
-	onEveryDevice(t, func(t *testing.T, m machine) {
-		peak := m.PeakGFLOPS(Float32)
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
+		peak := m.PeakGFLOPS(dtype)
 		if err := m.Synchronize(); errors.Is(err, ErrUnsupported) && m.name == "cudahost" {
 			t.Skip("skipped: the CUDA library does not measure its peak")
 		} else if err != nil {
