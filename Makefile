@@ -7,6 +7,7 @@
 #   make test       lint, build, all tests that fit into ten minutes on two cores
 #   make test-slow  what takes longer, and the kernels on 64-bit Arm
 #   make test-arm64 the kernels cross-compiled for 64-bit Arm and tested under qemu
+#   make test-avx512 the kernels with AVX-512 and its bfloat16 instructions, emulated by BOCHS=program (test/avx512.sh says which)
 #   make test-slurm a four-node Slurm on this machine: sub/*.sub submitted, signalled at the time limit, requeued (needs root)
 #   make lint       gofmt, go vet, staticcheck, shellcheck, gcc -Wall -Wextra -Werror
 #   make bench      speed of every operation and of training steps on this CPU, % of its ceilings: a table, and build/bench.csv
@@ -33,9 +34,10 @@ TOOLS := $(notdir $(wildcard tools/*))
 SCRIPTS := $(wildcard test/*.sh sub/*.sh sub/*.sub) .ci/run
 PACKAGES := gcc g++ pkg-config libopenmpi-dev openmpi-bin libhdf5-dev shellcheck python3-h5py
 ARM64_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+AVX512_PACKAGES := busybox-static isolinux syslinux-common xorriso cpio
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: all build deps demo real test test-slow test-arm64 test-slurm lint bench bench-torch install clean
+.PHONY: all build deps demo real test test-slow test-arm64 test-avx512 test-slurm lint bench bench-torch install clean
 
 all: build
 
@@ -78,6 +80,10 @@ test-slow: build cudahost test-arm64
 test-arm64:
 	-@$(MAKE) -s deps PACKAGES='$(ARM64_PACKAGES)'
 	test/arm64.sh
+
+test-avx512:
+	-@$(MAKE) -s deps PACKAGES='$(AVX512_PACKAGES)'
+	test/avx512.sh
 
 test-slurm: PACKAGES += slurmctld slurmd slurm-client munge
 test-slurm: build
