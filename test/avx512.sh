@@ -28,7 +28,7 @@ mkdir -p "$work/root/bin" "$work/root/kernels" "$work/root/proc" "$work/root/dev
 linux=${LINUX:-$(find "$work" -name 'vmlinuz-*-amd64' | sort | tail -n 1)}
 if [ -z "$linux" ]; then
 	package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p')
-	(cd "$work" && apt-get -qq download "$package" && dpkg -x "$package"_*.deb linux)
+	(cd "$work" && apt-get -qq download "$package" 2>/dev/null && dpkg -x "$package"_*.deb linux)
 	linux=$(find "$work/linux" -name 'vmlinuz-*')
 fi
 
