@@ -83,4 +83,5 @@ grep -E '^ *--- FAIL|^ +[a-z_]+_test\.go:[0-9]+: [^s]|^panic' "$work/serial" | g
 for isa in avx512bf16 avx512; do
 	grep -q "guest: $isa: exit 0" "$work/serial" || { echo "avx512: $isa failed: see $work/serial"; exit 1; }
 done
-grep -cE '^--- PASS' "$work/serial" | sed 's/.*/avx512: & tests passed, on avx512bf16 and on avx512/'
+passed=$(grep -cE '^--- PASS' "$work/serial")
+echo "avx512: $((passed / 2)) tests passed, each on avx512bf16 and on avx512"
