@@ -32,7 +32,8 @@ struct gemm_work {
 
 /* A block of A with a chunk of B: rows m0..m1-1 and columns n0..n1-1 of D, k0..k1-1 of K. */
 struct gemm_block {
-	int64_t m0, m1, n0, n1, k0, k1, depth;
+	int64_t m0, m1, n0, n1, k0, k1;
+	int64_t depth, stride; /* units of the chunk; floats from one panel of a to the next */
 	float *a;       /* packed */
 	float *partial; /* sums of one panel between two slivers, [block_rows, GEMM_COLUMNS] */
 	float *waiting; /* sums between two chunks, [block_rows, block_columns], unless they are in D */
@@ -52,9 +53,9 @@ struct gemm_sums {
 };
 
 /* sums[m] += sum over k of a block of A in panels */
-INLINE void gemm_add_row_sums(float *sums, const float *panels, int64_t m, int64_t depth, int pairs)
+INLINE void gemm_add_row_sums(float *sums, const float *panels, int64_t stride, int64_t m, int64_t depth, int pairs)
 {
-	for (int64_t first = 0; first < m; first += GEMM_ROWS, panels += depth * GEMM_ROWS) {
+	for (int64_t first = 0; first < m; first += GEMM_ROWS, panels += stride) {
 		vf partial[GEMM_ROWS] = {{0}}; /* VL units of depth side by side: lane i of the whole belongs to row i % GEMM_ROWS */
 		float lanes[GEMM_ROWS * VL];
 		int64_t whole = depth / VL * VL, rows = gemm_min(GEMM_ROWS, m - first);
@@ -212,7 +213,7 @@ static void gemm_step(const struct gemm_work *w, const struct gemm_block *k, con
 		from = partial;
 	}
 	struct gemm_sums out = last && !finish && !edge ? sums : partial;
-	const float *a = k->a + (m - k->m0) * k->depth + v->begin * GEMM_ROWS;
+	const float *a = k->a + (m - k->m0) / GEMM_ROWS * k->stride + v->begin * GEMM_ROWS;
 	if (gemm_pairs(g->dtype))
 		gemm_tile_pairs(out, from, v->start, a, v->b, v->end - v->begin);
 	else
@@ -262,9 +263,10 @@ static void gemm_chunk(const struct gemm_work *w, struct gemm_block *k)
 	const struct hpcbert_gemm *g = w->g;
 	int64_t row = g->a_transposed ? k->k0 : k->m0, column = g->a_transposed ? k->m0 : k->k0;
 	k->depth = gemm_depth(k->k1 - k->k0, g->dtype);
-	gemm_pack_a(k->a, gemm_part(gemm_source(g->a, g->lda, g->dtype), row, column), g->a_transposed, k->m1 - k->m0, k->k1 - k->k0);
+	k->stride = gemm_a_stride(k->depth);
+	gemm_pack_a(k->a, k->stride, gemm_part(gemm_source(g->a, g->lda, g->dtype), row, column), g->a_transposed, k->m1 - k->m0, k->k1 - k->k0);
 	if (g->a_sums && k->n0 == 0)
-		gemm_add_row_sums(g->a_sums + k->m0, k->a, k->m1 - k->m0, k->depth, gemm_pairs(g->dtype));
+		gemm_add_row_sums(g->a_sums + k->m0, k->a, k->stride, k->m1 - k->m0, k->depth, gemm_pairs(g->dtype));
 	for (int64_t n = k->n0; n < k->n1; n += GEMM_COLUMNS)
 		gemm_panel(w, k, n);
 }
@@ -290,7 +292,7 @@ static long gemm_divide(struct gemm_work *w)
 	const int64_t pack_a = 16, load_b = 8; /* what packing a unit of A, loading one of B costs */
 	int threads = stream_threads(w->stream);
 	int64_t m = w->g->m, panels = gemm_ceil_div(w->n1 - w->n0, GEMM_COLUMNS), most = gemm_min(panels, 4 * (int64_t)threads);
-	int64_t tallest = gemm_min(GEMM_BLOCK_ROWS, GEMM_BLOCK / gemm_depth(w->chunk, w->g->dtype)) / GEMM_ROWS * GEMM_ROWS;
+	int64_t tallest = gemm_min(GEMM_BLOCK_ROWS / GEMM_ROWS, GEMM_BLOCK / gemm_a_stride(gemm_depth(w->chunk, w->g->dtype))) * GEMM_ROWS;
 	int64_t best = INT64_MAX, items = 0;
 	if (!w->direct)
 		most = gemm_min(panels, most + gemm_ceil_div(tallest * panels * GEMM_COLUMNS, GEMM_WAITING));

@@ -188,32 +188,39 @@ INLINE void gemm_pack_rows(float *out, int width, struct gemm_source s, int64_t 
 }
 
 /* m lanes of A[K,M] into panels, a few rows at a time: a panel alone would have its lines in few sets of the cache. */
-INLINE void gemm_pack_a_across(float *panels, struct gemm_source a, int64_t m, int64_t k, int32_t dtype)
+INLINE void gemm_pack_a_across(float *panels, int64_t stride, struct gemm_source a, int64_t m, int64_t k, int32_t dtype)
 {
 	const int64_t depth = gemm_depth(k, dtype), rows = gemm_pairs(dtype) ? 2 : 1;
 	for (int64_t i = 0; i < depth; i += GEMM_PACK_RUN)
 		for (int64_t first = 0; first < m; first += GEMM_ROWS)
-			gemm_pack_rows(panels + first * depth + i * GEMM_ROWS, GEMM_ROWS, gemm_part(a, i * rows, first), gemm_min(GEMM_ROWS, m - first),
+			gemm_pack_rows(panels + first / GEMM_ROWS * stride + i * GEMM_ROWS, GEMM_ROWS, gemm_part(a, i * rows, first), gemm_min(GEMM_ROWS, m - first),
 			               gemm_min(GEMM_PACK_RUN, depth - i), k - i * rows, dtype);
 }
 
-INLINE void gemm_pack_a_of(float *panels, struct gemm_source a, int transposed, int64_t m, int64_t k, int32_t dtype)
+INLINE void gemm_pack_a_of(float *panels, int64_t stride, struct gemm_source a, int transposed, int64_t m, int64_t k, int32_t dtype)
 {
 	if (transposed) {
-		gemm_pack_a_across(panels, a, m, k, dtype);
+		gemm_pack_a_across(panels, stride, a, m, k, dtype);
 		return;
 	}
 	for (int64_t first = 0; first < m; first += GEMM_ROWS)
-		gemm_pack_along(panels + first * gemm_depth(k, dtype), GEMM_ROWS, gemm_part(a, first, 0), gemm_min(GEMM_ROWS, m - first), k, dtype);
+		gemm_pack_along(panels + first / GEMM_ROWS * stride, GEMM_ROWS, gemm_part(a, first, 0), gemm_min(GEMM_ROWS, m - first), k, dtype);
 }
 
-/* Copies m rows, k columns of A, stored from a on, into panels. */
-static void gemm_pack_a(float *panels, struct gemm_source a, int transposed, int64_t m, int64_t k)
+/* Floats from one panel of A to the next: an odd number of cache lines, so that panels written side by side do not share few sets of L1. */
+INLINE int64_t gemm_a_stride(int64_t depth)
+{
+	const int64_t line = CACHE_LINE / (int64_t)sizeof(float);
+	return (gemm_ceil_div(depth * GEMM_ROWS, line) | 1) * line;
+}
+
+/* Copies m rows, k columns of A, stored from a on, into panels that are stride floats apart. */
+static void gemm_pack_a(float *panels, int64_t stride, struct gemm_source a, int transposed, int64_t m, int64_t k)
 {
 	if (a.dtype == HPCBERT_BF16)
-		gemm_pack_a_of(panels, a, transposed, m, k, HPCBERT_BF16);
+		gemm_pack_a_of(panels, stride, a, transposed, m, k, HPCBERT_BF16);
 	else
-		gemm_pack_a_of(panels, a, transposed, m, k, HPCBERT_F32);
+		gemm_pack_a_of(panels, stride, a, transposed, m, k, HPCBERT_F32);
 }
 
 /* The part b[k,n] of an operand B, to be written into panels from row k0, column n0 on. */

@@ -281,40 +281,39 @@ INLINE vf vexp(vf x)
 	return vselect(x == x, y, x);
 }
 
-/* Distribution function and density of the normal distribution: cdf(-|x|) = exp(-x²/2) * P(s) with s = 0.36|x| / (1 + 0.36|x|), where P, with
- * P(0) = 1/2, was fitted at Chebyshev nodes. Absolute error below 1e-7, nearly all of it rounding; in the left tail the relative error is small too. */
-INLINE void vnormal(vf *cdf, vf *density, vf x)
+/* x between -limit and limit; NaN stays NaN. */
+INLINE vf vlimit(vf x, float limit)
 {
-	vf magnitude = 0.36f * vmax(x, -x);
-	vf s = magnitude / (1.f + magnitude);
-	vf e = vexp(-0.5f * x * x);
-	vf p = vset(-0.0298289963f);
-	p = p * s + 0.0489108485f;
-	p = p * s + 0.0232589345f;
-	p = p * s + -0.00343586342f;
-	p = p * s + -0.151448636f;
-	p = p * s + -0.100332617f;
-	p = p * s + 0.820837620f;
-	p = p * s + -1.10817299f;
-	p = p * s + 0.5f;
-	vf tail = e * p;
-	*cdf = vselect(x < vset(0), tail, 1.f - tail);
-	*density = 0.39894228040143268f * e;
+	return vmin(vset(limit), vmax(vset(-limit), x));
 }
 
+/* x * p(x²) / q(x²) with polynomials of np and nq coefficients, the highest first. */
+INLINE vf vodd_rational(vf x, const float *p, int np, const float *q, int nq)
+{
+	vf square = x * x, above = vset(p[0]), below = vset(q[0]);
+	UNROLL for (int i = 1; i < np; i++)
+		above = above * square + p[i];
+	UNROLL for (int i = 1; i < nq; i++)
+		below = below * square + q[i];
+	return x * above / below;
+}
+
+/* x times the distribution function of the normal distribution, 1/2 + erf(x / sqrt(2)) / 2, whose odd part is a rational function fitted to an
+ * error of 1e-8; rounding makes it 2e-7 at most. Beyond 6, where float32 has 0 or 1, the fit is past 1/2 and cut. */
 INLINE vf vgelu(vf x)
 {
-	vf cdf, density;
-	vnormal(&cdf, &density, x);
-	return x * cdf;
+	static const float p[] = {2.21453758e-08f, 6.35647432e-06f, 0.000173847114f, 0.00470723767f, 0.0343757871f, 0.398942222f};
+	static const float q[] = {1.18020946e-06f, 7.51005806e-05f, 0.00191295821f, 0.0289398989f, 0.252833034f, 1.f};
+	vf odd = vlimit(vodd_rational(vlimit(x, 6.f), p, 6, q, 6), 0.5f);
+	return x * (0.5f + odd);
 }
 
-/* d/dx gelu(x) = cdf(x) + x * density(x) */
+/* d/dx gelu(x) = cdf(x) + x * density(x): 1/2 and an odd function, fitted as above to an error of 4e-9. */
 INLINE vf vgelu_gradient(vf x)
 {
-	vf cdf, density;
-	vnormal(&cdf, &density, x);
-	return cdf + x * density;
+	static const float p[] = {1.70462051e-08f, 9.22517037e-07f, 3.40919126e-05f, 0.000202726823f, 0.0138573497f, -0.0223714929f, 0.797884531f};
+	static const float q[] = {1.3147608e-09f, 3.38974429e-07f, 1.03076809e-05f, 0.000245323f, 0.00397149598f, 0.0441335048f, 0.305294453f, 1.f};
+	return 0.5f + vodd_rational(vlimit(x, 6.f), p, 7, q, 8);
 }
 
 #endif
