@@ -12,8 +12,8 @@
 #ifdef ISA
 
 enum {
-	GEMM_CHUNK = 1024,     /* at most so many units of K at once: what a block of A holds of each row */
-	GEMM_BLOCK_ROWS = 144, /* at most so many rows of A at once */
+	GEMM_CHUNK = 768,       /* at most so many units of K at once: what a block of A holds of each row */
+	GEMM_BLOCK_ROWS = 144,  /* at most so many rows of A at once */
 	GEMM_WAITING = 2 << 20, /* at most so many sums of an item wait in scratch from one chunk to the next */
 };
 
@@ -39,17 +39,19 @@ struct gemm_block {
 	float *waiting; /* sums between two chunks, [block_rows, block_columns], unless they are in D */
 };
 
-/* A sliver of a panel of B: part of the depth of a chunk. */
-struct gemm_sliver {
-	const float *b;
-	int64_t begin, end; /* of the chunk's depth */
-	float start[GEMM_COLUMNS];
-};
-
 /* Sums in rows of ld floats. */
 struct gemm_sums {
 	float *p; /* NULL: there are none */
 	int64_t ld;
+};
+
+/* A sliver of a panel of B: part of the depth of a chunk. Sums are taken from somewhere, go on here, and are put somewhere. */
+struct gemm_sliver {
+	const float *b;
+	int64_t begin, end; /* of the chunk's depth */
+	struct gemm_sums from, out; /* of the block's first row */
+	int finish; /* the sums are complete then, and D is made from them */
+	float start[GEMM_COLUMNS];
 };
 
 /* sums[m] += sum over k of a block of A in panels */
@@ -85,9 +87,9 @@ INLINE vf gemm_row(const float *a, int64_t i, int r, int pairs)
 	return pairs ? vset_bits(a + i * GEMM_ROWS + r) : vset(a[i * GEMM_ROWS + r]);
 }
 
-/* One tile: out = a·b + start + from, with a in [depth][GEMM_ROWS], b in [depth][GEMM_COLUMNS]. */
-INLINE void gemm_tile(struct gemm_sums out, struct gemm_sums from, const float *start /* [GEMM_COLUMNS] */, const float *a, const float *b,
-                      int64_t depth, int pairs)
+/* One tile: out = a·b + start + from, with a in [depth][GEMM_ROWS], b in [depth][GEMM_COLUMNS]. Without from (NULL) it counts as 0. */
+INLINE void gemm_tile(float *out, int64_t ldo, const float *from, int64_t ldf, const float *start /* [GEMM_COLUMNS] */, const float *a,
+                      const float *b, int64_t depth, int pairs)
 {
 	vf sum[GEMM_ROWS][GEMM_VECTORS];
 	UNROLL for (int r = 0; r < GEMM_ROWS; r++)
@@ -106,25 +108,31 @@ INLINE void gemm_tile(struct gemm_sums out, struct gemm_sums from, const float *
 	}
 	UNROLL for (int v = 0; v < GEMM_VECTORS; v++) {
 		vf first = vload(start + v * VL);
-		UNROLL for (int r = 0; r < GEMM_ROWS; r++) {
-			vf total = sum[r][v] + first;
-			if (from.p)
-				total += vload(from.p + r * from.ld + v * VL);
-			vstore(out.p + r * out.ld + v * VL, total);
-		}
+		UNROLL for (int r = 0; r < GEMM_ROWS; r++)
+			sum[r][v] += first;
 	}
+	if (from)
+		UNROLL for (int r = 0; r < GEMM_ROWS; r++)
+			UNROLL for (int v = 0; v < GEMM_VECTORS; v++)
+				sum[r][v] += vload(from + r * ldf + v * VL);
+	UNROLL for (int r = 0; r < GEMM_ROWS; r++)
+		UNROLL for (int v = 0; v < GEMM_VECTORS; v++)
+			vstore(out + r * ldo + v * VL, sum[r][v]);
 }
 
-static __attribute__((noinline)) void gemm_tile_f32(struct gemm_sums out, struct gemm_sums from, const float *start, const float *a,
+typedef void gemm_tile_function(float *out, int64_t ldo, const float *from, int64_t ldf, const float *start, const float *a, const float *b,
+                                int64_t depth);
+
+static __attribute__((noinline)) void gemm_tile_f32(float *out, int64_t ldo, const float *from, int64_t ldf, const float *start, const float *a,
                                                     const float *b, int64_t depth)
 {
-	gemm_tile(out, from, start, a, b, depth, 0);
+	gemm_tile(out, ldo, from, ldf, start, a, b, depth, 0);
 }
 
-static __attribute__((noinline)) void gemm_tile_pairs(struct gemm_sums out, struct gemm_sums from, const float *start, const float *a,
+static __attribute__((noinline)) void gemm_tile_pairs(float *out, int64_t ldo, const float *from, int64_t ldf, const float *start, const float *a,
                                                       const float *b, int64_t depth)
 {
-	gemm_tile(out, from, start, a, b, depth, 1);
+	gemm_tile(out, ldo, from, ldf, start, a, b, depth, 1);
 }
 
 /* d = the epilogue of n <= VL complete sums; pre, of d's type, is written or read as it says. */
@@ -191,37 +199,10 @@ INLINE void gemm_fetch_tile(const void *matrix, const struct hpcbert_gemm *g, in
 }
 
 /* Copies the part of a tile that is in D. */
-INLINE void gemm_copy(struct gemm_sums out, struct gemm_sums in, int64_t rows, int64_t columns)
+INLINE void gemm_copy(float *out, int64_t ldo, const float *in, int64_t ldi, int64_t rows, int64_t columns)
 {
 	for (int64_t r = 0; r < rows; r++)
-		memcpy(out.p + r * out.ld, in.p + r * in.ld, (size_t)columns * sizeof *in.p);
-}
-
-/* Sums the tile at row m, column n over a sliver. */
-static void gemm_step(const struct gemm_work *w, const struct gemm_block *k, const struct gemm_sliver *v, int64_t m, int64_t n)
-{
-	const struct hpcbert_gemm *g = w->g;
-	int64_t rows = gemm_min(GEMM_ROWS, k->m1 - m), columns = gemm_min(GEMM_COLUMNS, k->n1 - n);
-	int edge = w->direct && (rows < GEMM_ROWS || columns < GEMM_COLUMNS), last = v->end == k->depth, finish = last && !w->direct && k->k1 == g->k;
-	struct gemm_sums none = {NULL, 0}, partial = {k->partial + (m - k->m0) * GEMM_COLUMNS, GEMM_COLUMNS};
-	struct gemm_sums sums = {k->waiting + (m - k->m0) * w->block_columns + n - k->n0, w->block_columns};
-	if (w->direct)
-		sums = (struct gemm_sums){(float *)g->d + m * g->ldd + n, g->ldd};
-	struct gemm_sums from = v->begin > 0 ? partial : k->k0 > 0 || (w->direct && g->accumulate) ? sums : none;
-	if (edge && from.p == sums.p) {
-		gemm_copy(partial, sums, rows, columns);
-		from = partial;
-	}
-	struct gemm_sums out = last && !finish && !edge ? sums : partial;
-	const float *a = k->a + (m - k->m0) / GEMM_ROWS * k->stride + v->begin * GEMM_ROWS;
-	if (gemm_pairs(g->dtype))
-		gemm_tile_pairs(out, from, v->start, a, v->b, v->end - v->begin);
-	else
-		gemm_tile_f32(out, from, v->start, a, v->b, v->end - v->begin);
-	if (edge && last)
-		gemm_copy(sums, partial, rows, columns);
-	if (finish)
-		gemm_finish(g, m, n, partial.p, rows, columns);
+		memcpy(out + r * ldo, in + r * ldi, (size_t)columns * sizeof *out);
 }
 
 /* The sliver of the panel of column n that begins at a depth of the chunk; slivers are as even as whole units allow. */
@@ -232,28 +213,61 @@ static struct gemm_sliver gemm_sliver(const struct gemm_work *w, const struct ge
 	v.b = w->panels + (n - w->n0) / GEMM_COLUMNS * w->panel_stride + (gemm_depth(k->k0 - w->k0, g->dtype) + begin) * GEMM_COLUMNS;
 	if (g->bias && k->k0 == 0 && begin == 0)
 		memcpy(v.start, g->bias + n, (size_t)gemm_min(GEMM_COLUMNS, k->n1 - n) * sizeof *v.start);
+	struct gemm_sums partial = {k->partial, GEMM_COLUMNS}, sums = {k->waiting + n - k->n0, w->block_columns};
+	if (w->direct)
+		sums = (struct gemm_sums){(float *)g->d + k->m0 * g->ldd + n, g->ldd};
+	v.finish = v.end == k->depth && !w->direct && k->k1 == g->k;
+	v.out = v.end < k->depth || v.finish ? partial : sums;
+	if (begin > 0)
+		v.from = partial;
+	else if (k->k0 > 0 || (w->direct && g->accumulate))
+		v.from = sums;
 	return v;
 }
 
-/* Adds the product of a block to the columns of the panel at n. */
-static void gemm_panel(const struct gemm_work *w, const struct gemm_block *k, int64_t n)
+/* Sums a tile of which only rows x columns are in D: where D is its place, by way of a copy. */
+static void gemm_edge(const struct gemm_work *w, const struct gemm_block *k, const struct gemm_sliver *v, int64_t row, const float *a,
+                      gemm_tile_function *tile, int64_t rows, int64_t columns)
+{
+	float copy[GEMM_ROWS * GEMM_COLUMNS] = {0};
+	float *out = v->out.p + row * v->out.ld, *from = v->from.p ? v->from.p + row * v->from.ld : NULL;
+	int64_t ldo = v->out.ld, ldf = v->from.ld;
+	if (w->direct && from && v->begin == 0) {
+		gemm_copy(copy, GEMM_COLUMNS, from, ldf, rows, columns);
+		from = copy;
+		ldf = GEMM_COLUMNS;
+	}
+	if (!w->direct || v->end < k->depth) {
+		tile(out, ldo, from, ldf, v->start, a, v->b, v->end - v->begin);
+		return;
+	}
+	tile(copy, GEMM_COLUMNS, from, ldf, v->start, a, v->b, v->end - v->begin);
+	gemm_copy(out, ldo, copy, GEMM_COLUMNS, rows, columns);
+}
+
+/* Sums all tiles of a panel, at column n, over a sliver. */
+static void gemm_tiles(const struct gemm_work *w, const struct gemm_block *k, const struct gemm_sliver *v, int64_t n)
 {
 	const struct hpcbert_gemm *g = w->g;
-	int64_t tiles = gemm_ceil_div(k->m1 - k->m0, GEMM_ROWS);
-	for (int64_t begin = 0; begin < k->depth;) {
-		struct gemm_sliver v = gemm_sliver(w, k, n, begin);
-		int64_t size = (v.end - begin) * GEMM_COLUMNS, ahead = gemm_ceil_div(size, tiles); /* each tile fetches its share of what follows in B */
-		int touches = v.end == k->depth && (w->direct || k->k1 == g->k);
-		for (int64_t tile = 0; tile < tiles; tile++) {
-			int64_t m = k->m0 + tile * GEMM_ROWS;
-			gemm_fetch_panel(v.b + size + tile * ahead, ahead);
-			if (touches)
-				gemm_fetch_tile(g->d, g, m, n);
-			if (touches && g->epilogue != HPCBERT_LINEAR)
-				gemm_fetch_tile(g->pre, g, m, n);
-			gemm_step(w, k, &v, m, n);
-		}
-		begin = v.end;
+	gemm_tile_function *tile = gemm_pairs(g->dtype) ? gemm_tile_pairs : gemm_tile_f32;
+	int64_t depth = v->end - v->begin, columns = gemm_min(GEMM_COLUMNS, k->n1 - n), tiles = gemm_ceil_div(k->m1 - k->m0, GEMM_ROWS);
+	int64_t ahead = gemm_ceil_div(depth * GEMM_COLUMNS, tiles); /* each tile fetches its share of the next sliver */
+	const float *next = v->end < k->depth ? v->b + depth * GEMM_COLUMNS : v->b - v->begin * GEMM_COLUMNS + w->panel_stride;
+	const float *a = k->a + v->begin * GEMM_ROWS;
+	int store = v->finish || (w->direct && v->end == k->depth);
+	for (int64_t row = 0; row < k->m1 - k->m0; row += GEMM_ROWS, next += ahead, a += k->stride) {
+		int64_t rows = gemm_min(GEMM_ROWS, k->m1 - k->m0 - row);
+		gemm_fetch_panel(next, ahead);
+		if (store)
+			gemm_fetch_tile(g->d, g, k->m0 + row, n);
+		if (v->finish && g->epilogue != HPCBERT_LINEAR)
+			gemm_fetch_tile(g->pre, g, k->m0 + row, n);
+		if (rows == GEMM_ROWS && columns == GEMM_COLUMNS)
+			tile(v->out.p + row * v->out.ld, v->out.ld, v->from.p ? v->from.p + row * v->from.ld : NULL, v->from.ld, v->start, a, v->b, depth);
+		else
+			gemm_edge(w, k, v, row, a, tile, rows, columns);
+		if (v->finish)
+			gemm_finish(g, k->m0 + row, n, k->partial + row * GEMM_COLUMNS, rows, columns);
 	}
 }
 
@@ -268,7 +282,11 @@ static void gemm_chunk(const struct gemm_work *w, struct gemm_block *k)
 	if (g->a_sums && k->n0 == 0)
 		gemm_add_row_sums(g->a_sums + k->m0, k->a, k->stride, k->m1 - k->m0, k->depth, gemm_pairs(g->dtype));
 	for (int64_t n = k->n0; n < k->n1; n += GEMM_COLUMNS)
-		gemm_panel(w, k, n);
+		for (int64_t begin = 0; begin < k->depth;) {
+			struct gemm_sliver v = gemm_sliver(w, k, n, begin);
+			gemm_tiles(w, k, &v, n);
+			begin = v.end;
+		}
 }
 
 static void gemm_item(void *arg, long item, int thread)

@@ -8,7 +8,7 @@
 #define VL 8
 #define GEMM_ROWS 6
 #define GEMM_VECTORS 2
-#define GEMM_DEPTH 256
+#define GEMM_DEPTH 384
 #define GEMM_BLOCK (112 << 10)
 #define BF16_PAIRS 0
 #include "isa.inc"
