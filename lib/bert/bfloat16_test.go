@@ -1,7 +1,6 @@
 package bert
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -11,25 +10,6 @@ import (
 
 	"hpcbert/kernels"
 )
-
-// needBFloat16 skips where the device lacks an operation in bfloat16.
-func needBFloat16(t *testing.T, isa string) {
-	t.Helper()
-	dev, err := kernels.Open("cpu", kernels.Options{Threads: 1, ISA: isa})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !takes(dev, BFloat16) {
-		t.Skipf("skipped: %s has no products in bfloat16", dev.Name())
-	}
-	c := smallConfig(16, 2, 32, 32)
-	b := randomBatch(rand.New(rand.NewPCG(1, 2)), c, 5, 7)
-	r := newRig(t, isa, 1, c, roomy, PreTraining|BFloat16)
-	r.Init(1)
-	if _, err := r.ForwardBackward(b, objective(b)); errors.Is(err, kernels.ErrUnsupported) {
-		t.Skipf("skipped: %v", err)
-	}
-}
 
 // In bfloat16 the model is as near to the truth as the plainest implementation in that precision.
 func TestModelInBFloat16IsTheOracle(t *testing.T) {
@@ -48,7 +28,6 @@ func TestModelInBFloat16IsTheOracle(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			eachISA(t, func(t *testing.T, isa string) {
-				needBFloat16(t, isa)
 				config := smallConfig(c.hidden, c.heads, c.inner, c.vocabulary)
 				config.HiddenDropoutProb, config.AttentionProbsDropoutProb = 0.1, 0.2
 				r := newRig(t, isa, 2, config, roomy, PreTraining|BFloat16)
@@ -76,7 +55,6 @@ func TestModelInBFloat16IsTheOracle(t *testing.T) {
 }
 
 func TestBFloat16ForwardOnlyAndCheckpointedGiveTheSameBits(t *testing.T) {
-	needBFloat16(t, "")
 	c := smallConfig(48, 4, 100, 200)
 	c.NumHiddenLayers = 4
 	c.HiddenDropoutProb, c.AttentionProbsDropoutProb = 0.1, 0.1
@@ -118,7 +96,6 @@ func TestOddHiddenSizeIsRefusedInBFloat16(t *testing.T) {
 
 // Training in bfloat16 falls as training in float32 does.
 func TestLossFallsInBFloat16AsInFloat32(t *testing.T) {
-	needBFloat16(t, "")
 	c := smallConfig(64, 4, 128, 100)
 	c.HiddenDropoutProb, c.AttentionProbsDropoutProb = 0.1, 0.1
 	b := randomBatch(rand.New(rand.NewPCG(5, 1)), c, 37, 40, 12, 33)

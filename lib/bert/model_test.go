@@ -80,7 +80,7 @@ func part(b *Batch, first, end int) *Batch {
 var roomy = Limits{Tokens: 200, Sequences: 8, Masked: 80}
 
 func eachISA(t *testing.T, test func(t *testing.T, isa string)) {
-	for _, isa := range []string{"avx512", "avx2", "neon", "plain"} {
+	for _, isa := range []string{"avx512bf16", "avx512", "avx2", "neon", "plain"} {
 		if _, err := kernels.Open("cpu", kernels.Options{Threads: 1, ISA: isa}); err == nil {
 			t.Run(isa, func(t *testing.T) { test(t, isa) })
 		}

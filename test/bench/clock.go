@@ -79,21 +79,9 @@ func median(values []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// peak returns the ceiling of what computes in a precision. An instruction set without products of bfloat16 computes in float32.
+// peak returns the ceiling of what computes in a precision.
 func (b *bench) peak(dtype kernels.DType) func(*kernels.Stream) float64 {
-	if !b.products[dtype] {
-		dtype = kernels.Float32
-	}
 	return func(s *kernels.Stream) float64 { return s.PeakGFLOPS(dtype) }
-}
-
-// findProducts asks in which types the device has a peak.
-func (b *bench) findProducts() {
-	b.products = map[kernels.DType]bool{}
-	for _, dtype := range dtypes {
-		_, err := b.dev.PeakGFLOPS(dtype)
-		b.products[dtype] = err == nil
-	}
 }
 
 // rowLen is the length of the rows that the copy moves: 4 KiB, a page.

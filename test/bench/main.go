@@ -138,13 +138,13 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	dev, err := kernels.Open("cpu", kernels.Options{Threads: env.Threads(), ISA: env.ISA()})
+	on := env.Placement()
+	dev, err := kernels.Open("cpu", kernels.Options{Threads: on.Threads, Pin: on.Pin, Crowded: on.Crowded, ISA: env.ISA()})
 	if err != nil {
 		return err
 	}
 	b := &bench{options: o, dev: dev, env: env, report: newReport(dev), alone: slices.Equal(args, []string{"step"}) && len(shapes)*len(o.Precision)*len(o.Seq) == 1}
 	defer b.close()
-	b.findProducts()
 	for _, group := range args {
 		for _, s := range shapes {
 			err := map[string]func(context.Context, shape) error{"op": b.operations, "step": b.steps, "sweep": b.sweeps}[group](ctx, s)
@@ -166,12 +166,11 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 // bench is a run of the program.
 type bench struct {
 	*options
-	dev      *kernels.Device
-	env      *cli.Env
-	report   *report
-	alone    bool                   // this process measures one step and nothing else
-	copier   *copier                // made when first needed
-	products map[kernels.DType]bool // the types whose products the device has
+	dev    *kernels.Device
+	env    *cli.Env
+	report *report
+	alone  bool    // this process measures one step and nothing else
+	copier *copier // made when first needed
 }
 
 func (b *bench) close() {

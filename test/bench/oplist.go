@@ -271,5 +271,10 @@ func (n sizes) optimiser() []operation {
 			x, u, wSums, uSums, at, decay := w.floats(n.w), w.floats(n.w), w.zeros(kernels.Float64, 1), w.zeros(kernels.Float64, 1), offsets(w), w.zeros(kernels.Float32, 1)
 			return func() { w.LambApply(x, u, wSums, uSums, at, decay, 1, constants) }
 		}},
+		{name: "adamw", shape: label, bytes: 28 * weights, float32: true, build: func(w *workshop) func() {
+			x, m, v, g := w.floats(n.w), w.floats(n.w), w.zeros(kernels.Float32, n.w), w.floats(n.w)
+			at, decay := offsets(w), w.zeros(kernels.Float32, 1)
+			return func() { w.AdamW(x, m, v, g, at, decay, 1, constants) }
+		}},
 	}
 }
