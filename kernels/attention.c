@@ -51,16 +51,6 @@ struct attention_scratch {
 	uint16_t *mask;         /* [ATTENTION_ROWS, dropout_mask_columns(keys)] */
 };
 
-INLINE int64_t round_up(int64_t n, int64_t step)
-{
-	return (n + step - 1) / step * step;
-}
-
-INLINE int64_t attention_least(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 INLINE float *attention_take(float **free, int64_t n)
 {
 	float *p = *free;
@@ -138,7 +128,7 @@ INLINE void attention_copy(float *block, int64_t ldb, int64_t rows, const void *
 INLINE void attention_pack(float *panel, const void *src, int64_t first, int64_t ld, int64_t n, int64_t d, int32_t dtype)
 {
 	for (int64_t c = 0; c < d; c += ATTENTION_COLUMNS, panel += n * ATTENTION_COLUMNS)
-		attention_copy(panel, ATTENTION_COLUMNS, n, src, first + c, ld, n, attention_least(d - c, ATTENTION_COLUMNS), dtype);
+		attention_copy(panel, ATTENTION_COLUMNS, n, src, first + c, ld, n, min(d - c, ATTENTION_COLUMNS), dtype);
 }
 
 /* dst[c, r] = src[r, c] for 8 x 8 values */
@@ -205,7 +195,7 @@ INLINE void attention_store(const struct attention_product *x, int64_t c, vf til
 				vstore((float *)x->d + x->first + i * x->ldd + c + j * VL, tile[i][j]);
 		return;
 	}
-	int64_t first = x->first + c, columns = attention_least(x->columns - c, ATTENTION_COLUMNS);
+	int64_t first = x->first + c, columns = min(x->columns - c, ATTENTION_COLUMNS);
 	float all[ATTENTION_ROWS * ATTENTION_COLUMNS];
 #pragma GCC unroll 8
 	for (int i = 0; i < ATTENTION_ROWS; i++)
@@ -313,7 +303,7 @@ INLINE float attention_keep_scale(const struct attention *a)
 INLINE void attention_forward_tile(const struct attention *a, const struct attention_head *x, const struct attention_head *next,
                                    const struct attention_scratch *w, int64_t query, int64_t r, int32_t dtype)
 {
-	int64_t rows = attention_least(x->length - query, ATTENTION_ROWS), across = dropout_mask_columns(x->keys);
+	int64_t rows = min(x->length - query, ATTENTION_ROWS), across = dropout_mask_columns(x->keys);
 	float factor[ATTENTION_ROWS] = {0};
 	attention_scores(w->p, w->ld, w->q_block + r * w->ldb, w->ldb, w->kt, a->d, x->keys);
 	const uint16_t *mask = attention_masks(w, a, x, query, rows);
@@ -351,7 +341,7 @@ INLINE void attention_forward_item(void *arg, long item, int thread, int32_t dty
 	attention_pack_transposed(w.kt, w.few, a->qkv, x.q + a->h, 3 * a->h, x.keys, a->d, dtype);
 	attention_pack(w.natural, a->qkv, x.q + 2 * a->h, 3 * a->h, x.keys, a->d, dtype);
 	for (int64_t query = 0; query < x.length; query += w.block) {
-		int64_t rows = attention_least(x.length - query, w.block);
+		int64_t rows = min(x.length - query, w.block);
 		attention_copy(w.q_block, w.ldb, round_up(rows, ATTENTION_ROWS), a->qkv, x.q + query * 3 * a->h, 3 * a->h, rows, a->d, dtype);
 		for (int64_t r = 0; r < rows; r += ATTENTION_ROWS)
 			attention_forward_tile(a, &x, &next, &w, query + r, r, dtype);
@@ -393,7 +383,7 @@ static void attention_softmax_gradient(float *p, float *ds, const uint16_t *mask
 INLINE void attention_backward_tile(const struct attention *a, const struct attention_head *x, const struct attention_head *next,
                                     const struct attention_scratch *w, int64_t query, int64_t r, int32_t dtype)
 {
-	int64_t rows = attention_least(x->length - query, ATTENTION_ROWS), across = dropout_mask_columns(x->keys);
+	int64_t rows = min(x->length - query, ATTENTION_ROWS), across = dropout_mask_columns(x->keys);
 	float *p = w->p + r * w->ld, *ds = w->ds + r * w->ld;
 	attention_scores(p, w->ld, w->q_block + r * w->ldb, w->ldb, w->kt, a->d, x->keys);
 	attention_scores(ds, w->ld, w->o_block + r * w->ldb, w->ldb, w->vt, a->d, x->keys);
@@ -427,7 +417,7 @@ INLINE void attention_add_keys(const struct attention *a, const struct attention
 		part.d = a->dqkv;
 		part.first = first + key * 3 * a->h;
 		part.ldd = 3 * a->h;
-		part.rows = attention_least(x->keys - key, ATTENTION_ROWS);
+		part.rows = min(x->keys - key, ATTENTION_ROWS);
 		part.columns = a->d;
 		attention_multiply(&part, 1, w->ld, dtype);
 	}
@@ -437,7 +427,7 @@ INLINE void attention_add_keys(const struct attention *a, const struct attention
 INLINE void attention_backward_block(const struct attention *a, const struct attention_head *x, const struct attention_head *next,
                                      const struct attention_scratch *w, int64_t query, int32_t dtype)
 {
-	int64_t rows = attention_least(x->length - query, w->block);
+	int64_t rows = min(x->length - query, w->block);
 	attention_copy(w->q_block, w->ldb, round_up(rows, ATTENTION_ROWS), a->qkv, x->q + query * 3 * a->h, 3 * a->h, rows, a->d, dtype);
 	attention_copy(w->o_block, w->ldb, round_up(rows, ATTENTION_ROWS), a->dctx, x->o + query * a->h, a->h, rows, a->d, dtype);
 	for (int64_t r = 0; r < rows; r += ATTENTION_ROWS)

@@ -22,15 +22,30 @@ int stream_threads(const struct hpcbert_stream *s);
 void *thread_scratch(struct hpcbert_stream *s, int thread);
 void *shared_scratch(struct hpcbert_stream *s);
 
+static inline int64_t min(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline int64_t ceil_div(int64_t n, int64_t step)
+{
+	return (n + step - 1) / step;
+}
+
+static inline int64_t round_up(int64_t n, int64_t step)
+{
+	return ceil_div(n, step) * step;
+}
+
 /* Work over n rows or elements is cut into items of a fixed size, so that the cut does not depend on the threads. */
 static inline long item_count(int64_t n, int64_t size)
 {
-	return (long)((n + size - 1) / size);
+	return (long)ceil_div(n, size);
 }
 
 static inline int64_t item_end(long item, int64_t size, int64_t n)
 {
-	return (item + 1) * size < n ? (item + 1) * size : n;
+	return min((item + 1) * size, n);
 }
 
 /* The tables; one that was not compiled for this architecture is NULL. */

@@ -60,7 +60,7 @@ INLINE void gemm_add_row_sums(float *sums, const float *panels, int64_t stride, 
 	for (int64_t first = 0; first < m; first += GEMM_ROWS, panels += stride) {
 		vf partial[GEMM_ROWS] = {{0}}; /* VL units of depth side by side: lane i of the whole belongs to row i % GEMM_ROWS */
 		float lanes[GEMM_ROWS * VL];
-		int64_t whole = depth / VL * VL, rows = gemm_min(GEMM_ROWS, m - first);
+		int64_t whole = depth / VL * VL, rows = min(GEMM_ROWS, m - first);
 		for (int64_t i = 0; i < whole; i += VL)
 			for (int v = 0; v < GEMM_ROWS; v++)
 				partial[v] += gemm_unit_sum(vload(panels + i * GEMM_ROWS + v * VL), pairs);
@@ -209,10 +209,10 @@ INLINE void gemm_copy(float *out, int64_t ldo, const float *in, int64_t ldi, int
 static struct gemm_sliver gemm_sliver(const struct gemm_work *w, const struct gemm_block *k, int64_t n, int64_t begin)
 {
 	const struct hpcbert_gemm *g = w->g;
-	struct gemm_sliver v = {.begin = begin, .end = gemm_min(begin + gemm_ceil_div(k->depth, gemm_ceil_div(k->depth, GEMM_DEPTH)), k->depth)};
+	struct gemm_sliver v = {.begin = begin, .end = min(begin + ceil_div(k->depth, ceil_div(k->depth, GEMM_DEPTH)), k->depth)};
 	v.b = w->panels + (n - w->n0) / GEMM_COLUMNS * w->panel_stride + (gemm_depth(k->k0 - w->k0, g->dtype) + begin) * GEMM_COLUMNS;
 	if (g->bias && k->k0 == 0 && begin == 0)
-		memcpy(v.start, g->bias + n, (size_t)gemm_min(GEMM_COLUMNS, k->n1 - n) * sizeof *v.start);
+		memcpy(v.start, g->bias + n, (size_t)min(GEMM_COLUMNS, k->n1 - n) * sizeof *v.start);
 	struct gemm_sums partial = {k->partial, GEMM_COLUMNS}, sums = {k->waiting + n - k->n0, w->block_columns};
 	if (w->direct)
 		sums = (struct gemm_sums){(float *)g->d + k->m0 * g->ldd + n, g->ldd};
@@ -250,13 +250,13 @@ static void gemm_tiles(const struct gemm_work *w, const struct gemm_block *k, co
 {
 	const struct hpcbert_gemm *g = w->g;
 	gemm_tile_function *tile = gemm_pairs(g->dtype) ? gemm_tile_pairs : gemm_tile_f32;
-	int64_t depth = v->end - v->begin, columns = gemm_min(GEMM_COLUMNS, k->n1 - n), tiles = gemm_ceil_div(k->m1 - k->m0, GEMM_ROWS);
-	int64_t ahead = gemm_ceil_div(depth * GEMM_COLUMNS, tiles); /* each tile fetches its share of the next sliver */
+	int64_t depth = v->end - v->begin, columns = min(GEMM_COLUMNS, k->n1 - n), tiles = ceil_div(k->m1 - k->m0, GEMM_ROWS);
+	int64_t ahead = ceil_div(depth * GEMM_COLUMNS, tiles); /* each tile fetches its share of the next sliver */
 	const float *next = v->end < k->depth ? v->b + depth * GEMM_COLUMNS : v->b - v->begin * GEMM_COLUMNS + w->panel_stride;
 	const float *a = k->a + v->begin * GEMM_ROWS;
 	int store = v->finish || (w->direct && v->end == k->depth);
 	for (int64_t row = 0; row < k->m1 - k->m0; row += GEMM_ROWS, next += ahead, a += k->stride) {
-		int64_t rows = gemm_min(GEMM_ROWS, k->m1 - k->m0 - row);
+		int64_t rows = min(GEMM_ROWS, k->m1 - k->m0 - row);
 		gemm_fetch_panel(next, ahead);
 		if (store)
 			gemm_fetch_tile(g->d, g, k->m0 + row, n);
@@ -293,13 +293,13 @@ static void gemm_item(void *arg, long item, int thread)
 {
 	const struct gemm_work *w = arg;
 	struct gemm_block k = {.m0 = item / w->column_blocks * w->block_rows, .n0 = w->n0 + item % w->column_blocks * w->block_columns};
-	k.m1 = gemm_min(k.m0 + w->block_rows, w->g->m);
-	k.n1 = gemm_min(k.n0 + w->block_columns, w->n1);
+	k.m1 = min(k.m0 + w->block_rows, w->g->m);
+	k.n1 = min(k.n0 + w->block_columns, w->n1);
 	k.a = thread_scratch(w->stream, thread);
 	k.partial = k.a + GEMM_BLOCK;
 	k.waiting = k.partial + GEMM_BLOCK_ROWS * GEMM_COLUMNS;
 	for (k.k0 = w->k0; k.k0 < w->k1; k.k0 = k.k1) {
-		k.k1 = gemm_min(k.k0 + w->chunk, w->k1);
+		k.k1 = min(k.k0 + w->chunk, w->k1);
 		gemm_chunk(w, &k);
 	}
 }
@@ -309,16 +309,16 @@ static long gemm_divide(struct gemm_work *w)
 {
 	const int64_t pack_a = 16, load_b = 8; /* what packing a unit of A, loading one of B costs */
 	int threads = stream_threads(w->stream);
-	int64_t m = w->g->m, panels = gemm_ceil_div(w->n1 - w->n0, GEMM_COLUMNS), most = gemm_min(panels, 4 * (int64_t)threads);
-	int64_t tallest = gemm_min(GEMM_BLOCK_ROWS / GEMM_ROWS, GEMM_BLOCK / gemm_a_stride(gemm_depth(w->chunk, w->g->dtype))) * GEMM_ROWS;
+	int64_t m = w->g->m, panels = ceil_div(w->n1 - w->n0, GEMM_COLUMNS), most = min(panels, 4 * (int64_t)threads);
+	int64_t tallest = min(GEMM_BLOCK_ROWS / GEMM_ROWS, GEMM_BLOCK / gemm_a_stride(gemm_depth(w->chunk, w->g->dtype))) * GEMM_ROWS;
 	int64_t best = INT64_MAX, items = 0;
 	if (!w->direct)
-		most = gemm_min(panels, most + gemm_ceil_div(tallest * panels * GEMM_COLUMNS, GEMM_WAITING));
+		most = min(panels, most + ceil_div(tallest * panels * GEMM_COLUMNS, GEMM_WAITING));
 	for (int64_t rows = tallest; rows >= tallest / 2; rows -= GEMM_ROWS)
 		for (int64_t split = 1; split <= most; split++) {
-			int64_t columns = gemm_ceil_div(panels, split) * GEMM_COLUMNS, height = gemm_min(rows, m);
-			int64_t column_blocks = gemm_ceil_div(w->n1 - w->n0, columns), count = gemm_ceil_div(m, rows) * column_blocks;
-			int64_t cost = gemm_ceil_div(count, threads) * (height * columns + pack_a * height + load_b * columns);
+			int64_t columns = ceil_div(panels, split) * GEMM_COLUMNS, height = min(rows, m);
+			int64_t column_blocks = ceil_div(w->n1 - w->n0, columns), count = ceil_div(m, rows) * column_blocks;
+			int64_t cost = ceil_div(count, threads) * (height * columns + pack_a * height + load_b * columns);
 			if (cost >= best || (!w->direct && rows * columns > GEMM_WAITING))
 				continue;
 			best = cost;
@@ -351,13 +351,13 @@ static void gemm_unpacked(struct gemm_work *w)
 {
 	const struct hpcbert_gemm *g = w->g;
 	int64_t room = SHARED_SCRATCH / (int64_t)sizeof(float), depth = gemm_depth(w->chunk, g->dtype);
-	int64_t width = gemm_min(g->n, room / (w->direct ? depth : gemm_depth(g->k, g->dtype)) / GEMM_COLUMNS * GEMM_COLUMNS);
-	int64_t chunks = room / (gemm_ceil_div(width, GEMM_COLUMNS) * GEMM_COLUMNS * depth);
+	int64_t width = min(g->n, room / (w->direct ? depth : gemm_depth(g->k, g->dtype)) / GEMM_COLUMNS * GEMM_COLUMNS);
+	int64_t chunks = room / (round_up(width, GEMM_COLUMNS) * depth);
 	int across = g->b_layout == HPCBERT_B_KN;
 	for (w->n0 = 0; w->n0 < g->n; w->n0 = w->n1) {
-		w->n1 = gemm_min(w->n0 + width, g->n);
+		w->n1 = min(w->n0 + width, g->n);
 		for (w->k0 = 0; w->k0 < g->k; w->k0 = w->k1) {
-			w->k1 = gemm_min(w->k0 + chunks * w->chunk, g->k);
+			w->k1 = min(w->k0 + chunks * w->chunk, g->k);
 			w->panels = shared_scratch(w->stream);
 			w->panel_stride = gemm_depth(w->k1 - w->k0, g->dtype) * GEMM_COLUMNS;
 			struct gemm_packing p = {.stream = w->stream, .panels = shared_scratch(w->stream), .panel_stride = w->panel_stride, .n = w->n1 - w->n0,
@@ -391,7 +391,7 @@ static int gemm(const struct hpcbert_gemm *g, struct hpcbert_stream *s)
 		return error;
 	struct gemm_work w = {.g = g, .stream = s, .direct = g->d_dtype == HPCBERT_F32 && g->epilogue == HPCBERT_LINEAR};
 	int64_t depth = gemm_depth(g->k, g->dtype);
-	w.chunk = gemm_ceil_div(depth, gemm_ceil_div(depth, GEMM_CHUNK)) * (gemm_pairs(g->dtype) ? 2 : 1);
+	w.chunk = ceil_div(depth, ceil_div(depth, GEMM_CHUNK)) * (gemm_pairs(g->dtype) ? 2 : 1);
 	if (!w.direct && g->b_layout != HPCBERT_B_PACKED && depth * GEMM_COLUMNS * (int64_t)sizeof(float) > SHARED_SCRATCH)
 		return HPCBERT_NO_MEMORY;
 	if (g->b_layout == HPCBERT_B_PACKED)

@@ -15,16 +15,6 @@ enum {
 	GEMM_PACK_RUN = 8,    /* units of depth copied before going on to the next panel: runs of whole cache lines on both sides */
 };
 
-static inline int64_t gemm_min(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-static inline int64_t gemm_ceil_div(int64_t a, int64_t b)
-{
-	return (a + b - 1) / b;
-}
-
 /* What the units of packed operands are. */
 INLINE int gemm_pairs(int32_t dtype)
 {
@@ -127,7 +117,7 @@ INLINE void gemm_pack_line(float *out, int width, struct gemm_source s, int64_t 
 	const int64_t unit = gemm_unit_bytes(dtype);
 	for (int64_t r = 0; r < lanes; r += 4) {
 		const char *in = s.p + r * s.ld;
-		int64_t count = gemm_min(4, lanes - r), i = 0;
+		int64_t count = min(4, lanes - r), i = 0;
 		for (; count == 4 && i + 4 <= units; i += 4)
 			gemm_transpose4(out + i * width + r, width, in + i * unit, s.ld, dtype);
 		for (; count == 2 && i + 4 <= units; i += 4)
@@ -167,7 +157,7 @@ INLINE void gemm_pack_along(float *panel, int width, struct gemm_source s, int64
 	int64_t whole = gemm_pairs(dtype) ? k / 2 : k;
 	const char *odd = s.p + whole * unit; /* the last element, alone in its pair */
 	for (int64_t i = 0; i < whole; i += line, s.p += line * unit)
-		gemm_pack_line(panel + i * width, width, s, lanes, gemm_min(line, whole - i), dtype);
+		gemm_pack_line(panel + i * width, width, s, lanes, min(line, whole - i), dtype);
 	if (!gemm_pairs(dtype) || k % 2 == 0)
 		return;
 	for (int64_t r = 0; r < lanes; r++)
@@ -193,8 +183,8 @@ INLINE void gemm_pack_a_across(float *panels, int64_t stride, struct gemm_source
 	const int64_t depth = gemm_depth(k, dtype), rows = gemm_pairs(dtype) ? 2 : 1;
 	for (int64_t i = 0; i < depth; i += GEMM_PACK_RUN)
 		for (int64_t first = 0; first < m; first += GEMM_ROWS)
-			gemm_pack_rows(panels + first / GEMM_ROWS * stride + i * GEMM_ROWS, GEMM_ROWS, gemm_part(a, i * rows, first), gemm_min(GEMM_ROWS, m - first),
-			               gemm_min(GEMM_PACK_RUN, depth - i), k - i * rows, dtype);
+			gemm_pack_rows(panels + first / GEMM_ROWS * stride + i * GEMM_ROWS, GEMM_ROWS, gemm_part(a, i * rows, first), min(GEMM_ROWS, m - first),
+			               min(GEMM_PACK_RUN, depth - i), k - i * rows, dtype);
 }
 
 INLINE void gemm_pack_a_of(float *panels, int64_t stride, struct gemm_source a, int transposed, int64_t m, int64_t k, int32_t dtype)
@@ -204,14 +194,14 @@ INLINE void gemm_pack_a_of(float *panels, int64_t stride, struct gemm_source a, 
 		return;
 	}
 	for (int64_t first = 0; first < m; first += GEMM_ROWS)
-		gemm_pack_along(panels + first / GEMM_ROWS * stride, GEMM_ROWS, gemm_part(a, first, 0), gemm_min(GEMM_ROWS, m - first), k, dtype);
+		gemm_pack_along(panels + first / GEMM_ROWS * stride, GEMM_ROWS, gemm_part(a, first, 0), min(GEMM_ROWS, m - first), k, dtype);
 }
 
 /* Floats from one panel of A to the next: an odd number of cache lines, so that panels written side by side do not share few sets of L1. */
 INLINE int64_t gemm_a_stride(int64_t depth)
 {
 	const int64_t line = CACHE_LINE / (int64_t)sizeof(float);
-	return (gemm_ceil_div(depth * GEMM_ROWS, line) | 1) * line;
+	return (ceil_div(depth * GEMM_ROWS, line) | 1) * line;
 }
 
 /* Copies m rows, k columns of A, stored from a on, into panels that are stride floats apart. */
@@ -253,7 +243,7 @@ INLINE void gemm_pack_across(const struct gemm_packing *p, struct gemm_source b,
 {
 	for (int64_t c = 0, lanes; c < p->n; c += lanes) {
 		int64_t lane = (p->n0 + c) % GEMM_COLUMNS;
-		lanes = gemm_min(GEMM_COLUMNS - lane, p->n - c);
+		lanes = min(GEMM_COLUMNS - lane, p->n - c);
 		float *out = p->panels + (p->n0 + c) / GEMM_COLUMNS * p->panel_stride + at * GEMM_COLUMNS + lane;
 		gemm_pack_rows(out, GEMM_COLUMNS, gemm_part(b, 0, c), lanes, units, k, dtype);
 	}
@@ -263,12 +253,12 @@ INLINE void gemm_pack_across(const struct gemm_packing *p, struct gemm_source b,
 INLINE void gemm_pack_depth(const struct gemm_packing *p, long item, int thread, int32_t dtype)
 {
 	const int64_t rows = gemm_pairs(dtype) ? 2 : 1;
-	int64_t depth = gemm_depth(p->k, dtype), end = gemm_min((item + 1) * GEMM_PACK_DEPTH, depth);
+	int64_t depth = gemm_depth(p->k, dtype), end = min((item + 1) * GEMM_PACK_DEPTH, depth);
 	for (int64_t i = item * GEMM_PACK_DEPTH; i < end; i += GEMM_PACK_RUN) {
-		int64_t units = gemm_min(GEMM_PACK_RUN, end - i), k = p->k - i * rows;
+		int64_t units = min(GEMM_PACK_RUN, end - i), k = p->k - i * rows;
 		struct gemm_source b = gemm_part(p->b, i * rows, 0);
 		if (b.dtype != dtype)
-			b = gemm_rounded(p->stream, thread, b, gemm_min(units * rows, k), p->n);
+			b = gemm_rounded(p->stream, thread, b, min(units * rows, k), p->n);
 		gemm_pack_across(p, b, p->k0 / rows + i, units, k, dtype);
 	}
 }
@@ -277,7 +267,7 @@ INLINE void gemm_pack_depth(const struct gemm_packing *p, long item, int thread,
 INLINE void gemm_pack_panel(const struct gemm_packing *p, long item, int thread, int32_t dtype)
 {
 	int64_t panel = p->n0 / GEMM_COLUMNS + item;
-	int64_t first = panel * GEMM_COLUMNS - p->n0, end = gemm_min(first + GEMM_COLUMNS, p->n);
+	int64_t first = panel * GEMM_COLUMNS - p->n0, end = min(first + GEMM_COLUMNS, p->n);
 	if (first < 0)
 		first = 0;
 	struct gemm_source b = gemm_part(p->b, first, 0);
@@ -299,7 +289,7 @@ BODY_OF_EACH_DTYPE(gemm_pack_item)
 
 static void gemm_pack_panels(struct gemm_packing *p)
 {
-	int64_t panels = gemm_ceil_div(p->n0 + p->n, GEMM_COLUMNS) - p->n0 / GEMM_COLUMNS;
+	int64_t panels = ceil_div(p->n0 + p->n, GEMM_COLUMNS) - p->n0 / GEMM_COLUMNS;
 	long items = p->layout == HPCBERT_B_KN ? item_count(gemm_depth(p->k, p->dtype), GEMM_PACK_DEPTH) : (long)panels;
 	parallel_for(p->stream, items, BODY(gemm_pack_item, p->dtype), p);
 }
@@ -309,8 +299,7 @@ static size_t gemm_packed_bytes(int64_t n, int64_t k, int32_t dtype)
 {
 	if (!HAS_DTYPE(dtype))
 		return 0;
-	size_t bytes = (size_t)(gemm_ceil_div(n, GEMM_COLUMNS) * GEMM_COLUMNS * gemm_depth(k, dtype)) * sizeof(float);
-	return (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+	return (size_t)round_up(round_up(n, GEMM_COLUMNS) * gemm_depth(k, dtype) * (int64_t)sizeof(float), CACHE_LINE);
 }
 
 static int gemm_pack(void *packed, const float *b, int64_t ldb, int32_t layout, int64_t n_total, int64_t k_total, int64_t n0, int64_t n,
