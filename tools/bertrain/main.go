@@ -12,6 +12,9 @@
 // The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels; so neither the micro-batch
 // nor the number of ranks changes anything but rounding. (The original averages each micro-batch for itself.)
 //
+// The optimizer is LAMB: betas 0.9 and 0.999, epsilon 1e-6, weight decay 0.01 but for biases and LayerNorm, gradients clipped to norm 1. The last
+// step has learning rate 0.
+//
 // SIGUSR2, SIGTERM, SIGINT and SIGHUP give the step at work up, save, write OUT/STOPPED and end; a finished run writes OUT/DONE. Send USR2 to the ranks:
 // mpirun kills them about two seconds after it gets TERM. SIGUSR1 prints a progress line.
 //
@@ -49,7 +52,7 @@ var program = cli.Program{
 	Summary: "pre-trains BERT with LAMB, alone or under mpirun",
 	Help: `Reads the HDF5 training shards of --data and the model shape --config; writes checkpoints OUT/step-NNNNNNNN in Hugging Face's form and OUT/metrics.jsonl. The same command run again goes on from the newest whole checkpoint. OUT/DONE says that the last step is done, OUT/STOPPED that a signal ended the run before.
 
-The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels. (The original averages each micro-batch for itself.) The optimizer is LAMB: betas 0.9 and 0.999, epsilon 1e-6, weight decay 0.01 but for biases and LayerNorm, gradients clipped to norm 1. The learning rate rises over the warm-up, then falls as the square root of what is left; the last step has rate 0.
+The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels (the original averages each micro-batch). The learning rate rises over the warm-up, then falls as the square root of what is left.
 
 USR2, TERM, INT and HUP save and stop within seconds; a second TERM or INT ends at once. USR1 prints progress.`,
 	Examples: `
@@ -60,27 +63,27 @@ USR2, TERM, INT and HUP save and stop within seconds; a second TERM or INT ends 
 
 type options struct {
 	cli.Common
-	Config       string   `long:"config" value-name:"FILE" required:"true" description:"model shape, JSON as Hugging Face's config.json (required)"`
+	Config       string   `long:"config" value-name:"FILE" required:"true" description:"model shape, as config.json (required)"`
 	Data         string   `long:"data" value-name:"DIR" required:"true" description:"folder of HDF5 training shards (required)"`
 	Output       string   `short:"o" long:"output" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics (required)"`
-	GlobalBatch  int      `long:"global-batch" value-name:"N" default:"32" description:"sequences of one update, over all ranks"`
-	MicroBatch   int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once on a rank"`
-	Steps        int      `long:"steps" value-name:"N" default:"1000" description:"updates, also the length of the learning-rate schedule"`
-	SaveEvery    int      `long:"save-every" value-name:"N" default:"200" description:"updates between checkpoints; 0 = at the end only"`
-	Keep         int      `long:"keep" value-name:"N" default:"3" description:"newest checkpoints to keep; 0 = all"`
-	LogEvery     int      `long:"log-every" value-name:"N" default:"1" description:"updates between lines of metrics.jsonl"`
-	Seed         uint64   `long:"seed" value-name:"N" default:"42" description:"of the first weights, the data order and dropout"`
-	LearningRate float64  `long:"learning-rate" value-name:"X" default:"6e-3" description:"base of the schedule"`
-	Warmup       float64  `long:"warmup" value-name:"X" default:"0.2843" description:"share of the steps over which the learning rate rises"`
-	Dropout      *float64 `long:"dropout" value-name:"P" description:"probability for hidden states and attention (default: the model config's)"`
-	Order        string   `long:"order" value-name:"ORDER" default:"shuffle" description:"order of the rows: shuffle or file"`
-	Init         string   `long:"init" value-name:"DIR" description:"checkpoint folder to start from: its weights, and its moments where it has them"`
-	ResetMoments bool     `long:"reset-optimizer" description:"with --init: start with zero moments"`
+	GlobalBatch  int      `long:"global-batch" value-name:"N" default:"32" description:"sequences of an update"`
+	MicroBatch   int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once"`
+	Steps        int      `long:"steps" value-name:"N" default:"1000" description:"updates; the schedule's length"`
+	SaveEvery    int      `long:"save-every" value-name:"N" default:"200" description:"between checkpoints; 0 = at the end"`
+	Keep         int      `long:"keep" value-name:"N" default:"3" description:"checkpoints to keep; 0 = all"`
+	LogEvery     int      `long:"log-every" value-name:"N" default:"1" description:"updates between metrics"`
+	Seed         uint64   `long:"seed" value-name:"N" default:"42" description:"of weights, order, dropout"`
+	LearningRate float64  `long:"learning-rate" value-name:"X" default:"6e-3" description:"peak of the schedule"`
+	Warmup       float64  `long:"warmup" value-name:"X" default:"0.2843" description:"share of the steps"`
+	Dropout      *float64 `long:"dropout" value-name:"P" description:"(default: the model shape's)"`
+	Order        string   `long:"order" value-name:"ORDER" default:"shuffle" description:"of rows: shuffle or file"`
+	Init         string   `long:"init" value-name:"DIR" description:"checkpoint to start from, with moments"`
+	ResetMoments bool     `long:"reset-optimizer" description:"with --init: moments start at zero"`
 	Vocab        string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
-	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"of activations: fp32, or bf16 in half the memory"`
-	Checkpoint   bool     `long:"checkpoint-activations" description:"compute them again instead of keeping them: less memory, same numbers, a third more time"`
-	MemoryLimit  cli.Size `long:"memory-limit" value-name:"SIZE" description:"of a node, as 64G (default: what is available)"`
-	Device       string   `long:"device" value-name:"DEVICE" default:"auto" description:"where to compute: cpu, or auto for the best device here"`
+	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"of activations: fp32, bf16"`
+	Checkpoint   bool     `long:"checkpoint-activations" description:"less memory, same numbers, slower"`
+	MemoryLimit  cli.Size `long:"memory-limit" value-name:"SIZE" description:"of a node, as 64G (default: free)"`
+	Device       string   `long:"device" value-name:"DEVICE" default:"auto" description:"cpu or auto"`
 }
 
 func main() {
