@@ -4,20 +4,22 @@ package hdf5
 #cgo pkg-config: hdf5
 #include <hdf5.h>
 
-// h5_chunks tells how a data set is stored: the dimensions of its chunks and whether deflate packs them. It returns their rank, 0 when
-// the layout is another one (not chunked, or other filters), negative on failure.
-static int h5_chunks(hid_t set, int rank, hsize_t *dims, int *deflated) {
+// h5_chunks tells how a data set is stored: the dimensions of its chunks and its filters, at most two. It returns the rank of the
+// chunks, 0 when the data set is not stored in chunks or has more filters, negative on failure.
+static int h5_chunks(hid_t set, int rank, hsize_t *dims, int *filters) {
 	hid_t plist = H5Dget_create_plist(set);
 	int found = plist;
 	if (plist >= 0) {
-		unsigned flags, config;
-		size_t n = 0;
-		int filters = H5Pget_nfilters(plist);
-		*deflated = filters == 1;
+		int count = H5Pget_nfilters(plist);
 		found = 0;
-		if (H5Pget_layout(plist) == H5D_CHUNKED && (filters == 0 ||
-		    (filters == 1 && H5Pget_filter2(plist, 0, &flags, &n, NULL, 0, NULL, &config) == H5Z_FILTER_DEFLATE)))
+		if (H5Pget_layout(plist) == H5D_CHUNKED && count >= 0 && count <= 2) {
+			for (int i = 0; i < count; i++) {
+				unsigned flags, config;
+				size_t n = 0;
+				filters[i] = H5Pget_filter2(plist, i, &flags, &n, NULL, 0, NULL, &config);
+			}
 			found = H5Pget_chunk(plist, rank, dims);
+		}
 		H5Pclose(plist);
 	}
 	return found;
@@ -33,9 +35,11 @@ import "C"
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"unsafe"
 
 	"hpcbert/lib/fault"
@@ -51,16 +55,21 @@ type chunks struct {
 	dims     []int // of the data set
 	chunk    []int // of a chunk
 	element  int   // bytes
-	deflated bool
 	fileSize int64
+
+	shuffled, deflated bool
+	shuffle, deflate   uint32 // their bits in the mask of filters that a chunk went without
+
+	stored, plain []byte        // as in the file, and without deflate
+	inflate       io.ReadCloser // nil before the first use
 }
 
 var errDamaged = fault.WithHint(errors.New("damaged chunk"), "the file is damaged: copy or write it again")
 
 // chunksOf returns how to read set by chunks, nil when it is stored otherwise. It runs inside call.
 func (f *File) chunksOf(set *hdf5.Dataset, dims []int, element int) (*chunks, error) {
-	sizes, deflated := make([]C.hsize_t, len(dims)), C.int(0)
-	rank := C.h5_chunks(C.hid_t(set.ID()), C.int(len(dims)), &sizes[0], &deflated)
+	sizes, filters := make([]C.hsize_t, len(dims)), [2]C.int{}
+	rank := C.h5_chunks(C.hid_t(set.ID()), C.int(len(dims)), &sizes[0], &filters[0])
 	switch {
 	case rank < 0:
 		return nil, reason(errors.New("cannot learn its layout"))
@@ -69,7 +78,10 @@ func (f *File) chunksOf(set *hdf5.Dataset, dims []int, element int) (*chunks, er
 	case int(rank) != len(dims):
 		return nil, errDamaged
 	}
-	c := &chunks{set: set, dims: dims, chunk: make([]int, len(dims)), element: element, deflated: deflated != 0, fileSize: f.size}
+	c := &chunks{set: set, dims: dims, chunk: make([]int, len(dims)), element: element, fileSize: f.size}
+	if !c.setFilters(int(filters[0]), int(filters[1])) {
+		return nil, nil
+	}
 	size, count := uint64(element), uint64(1)
 	for i, n := range sizes {
 		if n == 0 || uint64(n) > uint64(f.size)*maxRatio/size {
@@ -82,6 +94,18 @@ func (f *File) chunksOf(set *hdf5.Dataset, dims []int, element int) (*chunks, er
 		return nil, errDamaged
 	}
 	return c, nil
+}
+
+// setFilters takes the filters of the data set, zeros behind them; it refuses all but shuffle and deflate, in this order.
+func (c *chunks) setFilters(first, second int) bool {
+	if first == C.H5Z_FILTER_SHUFFLE {
+		c.shuffled, c.shuffle, c.deflate = true, 1, 2
+		first, second = second, 0
+	} else {
+		c.deflate = 1
+	}
+	c.deflated = first == C.H5Z_FILTER_DEFLATE
+	return second == 0 && (c.deflated || first == 0)
 }
 
 // read fills data, the whole data set. It runs inside call.
@@ -126,28 +150,66 @@ func (c *chunks) unpack(chunk []byte, at []int) error {
 	if int64(size) > c.fileSize || int64(size) < 0 {
 		return errDamaged
 	}
-	stored := make([]byte, size)
-	if C.h5_read_chunk(id, &offset[0], &skipped, unsafe.Pointer(&stored[0])) < 0 {
+	c.stored = slices.Grow(c.stored[:0], int(size))[:size]
+	if C.h5_read_chunk(id, &offset[0], &skipped, unsafe.Pointer(&c.stored[0])) < 0 {
 		return reason(errDamaged)
 	}
-	if !c.deflated || skipped != 0 {
-		if len(stored) != len(chunk) {
-			return errDamaged
+	plain, shuffled := c.stored, c.shuffled && uint32(skipped)&c.shuffle == 0
+	if c.deflated && uint32(skipped)&c.deflate == 0 {
+		c.plain = slices.Grow(c.plain[:0], len(chunk))[:len(chunk)]
+		plain = c.plain
+		if err := c.unzip(plain); err != nil {
+			return err
 		}
-		copy(chunk, stored)
-		return nil
 	}
-	z, err := zlib.NewReader(bytes.NewReader(stored))
+	if len(plain) != len(chunk) {
+		return errDamaged
+	}
+	if shuffled {
+		unshuffle(chunk, plain, c.element)
+	} else {
+		copy(chunk, plain)
+	}
+	return nil
+}
+
+// unzip unpacks c.stored into all of to.
+func (c *chunks) unzip(to []byte) error {
+	var err error
+	in := bytes.NewReader(c.stored)
+	if c.inflate == nil {
+		c.inflate, err = zlib.NewReader(in)
+	} else {
+		err = c.inflate.(zlib.Resetter).Reset(in, nil)
+	}
+	if err == nil {
+		_, err = io.ReadFull(c.inflate, to)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	if _, err := io.ReadFull(z, chunk); err != nil {
-		return fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	if n, err := z.Read(make([]byte, 1)); n != 0 || err != io.EOF { // the checksum is compared at the end
+	if n, err := c.inflate.Read(make([]byte, 1)); n != 0 || err != io.EOF { // the checksum is compared at the end
 		return errDamaged
 	}
 	return nil
+}
+
+// unshuffle undoes the shuffle filter: all first bytes, all second bytes and so on become elements again.
+func unshuffle(to, from []byte, element int) {
+	n := len(from) / element
+	if element == 4 {
+		p0, p1, p2, p3 := from[:n], from[n:2*n], from[2*n:3*n], from[3*n:4*n]
+		for i := range p0 {
+			v := uint32(p0[i]) | uint32(p1[i])<<8 | uint32(p2[i])<<16 | uint32(p3[i])<<24
+			binary.LittleEndian.PutUint32(to[4*i:], v)
+		}
+		return
+	}
+	for k := range element {
+		for i, v := range from[k*n : (k+1)*n] {
+			to[i*element+k] = v
+		}
+	}
 }
 
 // place copies what of chunk lies inside the data set, dimension after dimension from axis on.

@@ -3,7 +3,6 @@ package hdf5
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -156,18 +155,18 @@ func writeFile(t *testing.T, name string, rows, threads int) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	err = w.Write(context.Background(), Array{Name: "ids", Size: 4, Dims: []int{rows, 13}, ChunkRows: 64, Level: 4, Fill: func(b []byte, first int) error {
-		for k := range len(b) / 4 {
-			binary.LittleEndian.PutUint32(b[4*k:], uint32(value(first+k/13, k%13)))
+	err = Write(context.Background(), w, Array[int32]{Name: "ids", Dims: []int{rows, 13}, ChunkRows: 64, Fill: func(b []int32, first int) error {
+		for k := range b {
+			b[k] = value(first+k/13, k%13)
 		}
 		return nil
 	}}, threads)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = w.Write(context.Background(), Array{Name: "flags", Size: 1, Dims: []int{rows}, ChunkRows: 64, Level: 4, Fill: func(b []byte, first int) error {
+	err = Write(context.Background(), w, Array[int8]{Name: "flags", Dims: []int{rows}, ChunkRows: 64, Fill: func(b []int8, first int) error {
 		for k := range b {
-			b[k] = byte((first + k) % 127)
+			b[k] = int8((first + k) % 127)
 		}
 		return nil
 	}}, threads)
@@ -224,23 +223,23 @@ func TestFailedWriteLeavesNothing(t *testing.T) {
 	cases := []struct {
 		name string
 		ctx  context.Context
-		fill func([]byte, int) error
+		fill func([]int32, int) error
 		want error
 	}{
-		{"fill fails in a later chunk", context.Background(), func(_ []byte, first int) error {
+		{"fill fails in a later chunk", context.Background(), func(_ []int32, first int) error {
 			if first >= 30 {
 				return broken
 			}
 			return nil
 		}, broken},
-		{"canceled", canceled, func([]byte, int) error { return nil }, context.Canceled},
+		{"canceled", canceled, func([]int32, int) error { return nil }, context.Canceled},
 	}
 	for _, c := range cases {
 		w, err := Create(filepath.Join(dir, "x.hdf5"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = w.Write(c.ctx, Array{Name: "a", Size: 4, Dims: []int{100, 3}, ChunkRows: 10, Level: 4, Fill: c.fill}, 3)
+		err = Write(c.ctx, w, Array[int32]{Name: "a", Dims: []int{100, 3}, ChunkRows: 10, Fill: c.fill}, 3)
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), `x.hdf5: data set "a": `) {
 			t.Errorf("%s: %v", c.name, err)
 		}

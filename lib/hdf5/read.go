@@ -135,7 +135,7 @@ func Read[T Element](f *File, name string, dims ...int) ([]T, []int, error) {
 			if n == 0 {
 				return nil
 			}
-			chunks, err := f.chunksOf(ds, found, int(unsafe.Sizeof(data[0])))
+			chunks, err := f.chunksOf(ds, found, size[T]())
 			if err != nil {
 				return err
 			}
@@ -178,8 +178,11 @@ func shapeText(dims []int) string {
 	return "[" + text[1:] + "]"
 }
 
+// size returns the bytes of an element.
+func size[T Element]() int { return int(unsafe.Sizeof(*new(T))) }
+
 func native[T Element]() *hdf5.Datatype {
-	if unsafe.Sizeof(*new(T)) == 1 {
+	if size[T]() == 1 {
 		return hdf5.T_NATIVE_INT8
 	}
 	return hdf5.T_NATIVE_INT32
@@ -193,7 +196,7 @@ func checkType[T Element](ds *hdf5.Dataset) error {
 	}
 	defer stored.Close()
 	if !stored.Equal(native[T]()) {
-		return fmt.Errorf("%s of %d bytes, want int%d", className(stored.Class()), stored.Size(), 8*unsafe.Sizeof(*new(T)))
+		return fmt.Errorf("%s of %d bytes, want int%d", className(stored.Class()), stored.Size(), 8*size[T]())
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ package hdf5
 
 static herr_t h5_no_times(hid_t plist) { return H5Pset_obj_track_times(plist, 0); }
 
+static herr_t h5_shuffle(hid_t plist) { return H5Pset_shuffle(plist); }
+
 static herr_t h5_write_chunk(hid_t set, const hsize_t *offset, size_t size, const void *data) {
 	return H5Dwrite_chunk(set, H5P_DEFAULT, 0, offset, size, data);
 }
@@ -13,30 +15,28 @@ static herr_t h5_write_chunk(hid_t set, const hsize_t *offset, size_t size, cons
 import "C"
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 	"unsafe"
 
 	"hpcbert/lib/stream"
 
-	"github.com/klauspost/compress/zlib"
 	"gonum.org/v1/hdf5"
 )
 
 // Array describes a data set to write.
-type Array struct {
+type Array[T Element] struct {
 	Name      string
-	Size      int   // bytes of an element: 1 for int8, 4 for int32
 	Dims      []int // [rows] or [rows, columns]
 	ChunkRows int   // rows of a chunk
-	Level     int   // of deflate, 1 to 9
 
-	// Fill writes the rows from first on, little endian, to chunk; there are len(chunk)/row of them at most, fewer in the last chunk.
-	// It is called from many goroutines at once.
-	Fill func(chunk []byte, first int) error
+	// Fill sets the rows from first on; there are len(rows)/columns of them at most, fewer in the last chunk. They come zeroed. It is
+	// called from many goroutines at once.
+	Fill func(rows []T, first int) error
 }
 
 // Writer is an HDF5 file that appears under its name only when Commit succeeds. Its bytes depend on what is written alone: no times
@@ -69,27 +69,27 @@ func Create(name string) (*Writer, error) {
 }
 
 // Write creates a data set and fills it, compressing with the given number of goroutines.
-func (w *Writer) Write(ctx context.Context, a Array, threads int) error {
-	if err := w.write(ctx, a, threads); err != nil {
+func Write[T Element](ctx context.Context, w *Writer, a Array[T], threads int) error {
+	if err := a.write(ctx, w, threads); err != nil {
 		return fmt.Errorf("write %s: data set %q: %w", w.Name, a.Name, err)
 	}
 	return nil
 }
 
-func (w *Writer) write(ctx context.Context, a Array, threads int) error {
-	if len(a.Dims) < 1 || a.Dims[0] < 1 || a.ChunkRows < 1 || a.Size != 1 && a.Size != 4 {
-		return fmt.Errorf("cannot write shape %v of %d-byte elements in chunks of %d rows", a.Dims, a.Size, a.ChunkRows)
+func (a Array[T]) write(ctx context.Context, w *Writer, threads int) error {
+	if len(a.Dims) < 1 || a.Dims[0] < 1 || a.ChunkRows < 1 {
+		return fmt.Errorf("cannot write shape %v in chunks of %d rows", a.Dims, a.ChunkRows)
 	}
 	a.ChunkRows = min(a.ChunkRows, a.Dims[0])
 	var set *hdf5.Dataset
 	err := call(func() (err error) {
-		set, err = w.create(a)
+		set, err = a.create(w)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	err = w.chunks(ctx, a, set, threads)
+	err = a.chunks(ctx, set, threads)
 	if closed := call(set.Close); err == nil {
 		err = closed
 	}
@@ -97,7 +97,7 @@ func (w *Writer) write(ctx context.Context, a Array, threads int) error {
 }
 
 // create runs inside call.
-func (w *Writer) create(a Array) (*hdf5.Dataset, error) {
+func (a *Array[T]) create(w *Writer) (*hdf5.Dataset, error) {
 	dims := make([]uint, len(a.Dims))
 	for i, n := range a.Dims {
 		dims[i] = uint(n)
@@ -116,92 +116,122 @@ func (w *Writer) create(a Array) (*hdf5.Dataset, error) {
 	if err := plist.SetChunk(dims); err != nil {
 		return nil, reason(err)
 	}
-	if err := plist.SetDeflate(a.Level); err != nil {
+	if size[T]() > 1 && C.h5_shuffle(C.hid_t(plist.ID())) < 0 {
+		return nil, errors.New("cannot ask for the shuffle filter")
+	}
+	if err := plist.SetDeflate(1); err != nil { // the level nearest to what packer does; readers do not need it
 		return nil, reason(err)
 	}
 	if C.h5_no_times(C.hid_t(plist.ID())) < 0 {
 		return nil, errors.New("cannot switch off object times")
 	}
-	dtype := native[int32]()
-	if a.Size == 1 {
-		dtype = native[int8]()
-	}
-	set, err := w.file.CreateDatasetWith(a.Name, dtype, space, plist)
+	set, err := w.file.CreateDatasetWith(a.Name, native[T](), space, plist)
 	return set, reason(err)
 }
 
-// packed is a compressed chunk or the reason why there is none.
-type packed struct {
-	data []byte
-	err  error
-}
-
-// chunks compresses the chunks in parallel and writes them in order; a few more than there are threads wait in memory.
-func (w *Writer) chunks(ctx context.Context, a Array, set *hdf5.Dataset, threads int) error {
+// chunks compresses the chunks in parallel and writes them in order; not more of them than there are threads are in memory.
+func (a *Array[T]) chunks(ctx context.Context, set *hdf5.Dataset, threads int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	row := a.Size
-	for _, n := range a.Dims[1:] {
-		row *= n
-	}
 	total := (a.Dims[0] + a.ChunkRows - 1) / a.ChunkRows
-	threads = min(max(threads, 1), total)
-	queue := make(chan chan packed, threads) // results in the order of the chunks
-	go func() {
-		defer close(queue)
-		for i := range total {
-			result := make(chan packed, 1)
-			select {
-			case queue <- result:
-			case <-ctx.Done():
-				return
-			}
-			go func() { result <- a.pack(row, i) }()
+	workers := make([]*worker[T], min(max(threads, 1), total))
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	for k := range workers {
+		w := &worker[T]{array: a, ready: make(chan error), written: make(chan struct{}, 1)}
+		workers[k] = w
+		wait.Go(func() { w.run(ctx, k, len(workers), total) })
+	}
+	for i := range total {
+		w := workers[i%len(workers)]
+		var err error
+		select {
+		case err = <-w.ready:
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
-	}()
-	var failed error
-	next := 0
-	for result := range queue { // drained even after a failure: no goroutine outlives the call
-		p := <-result
-		if failed == nil {
-			failed = p.err
+		if err == nil {
+			err = writeChunk(set, i*a.ChunkRows, len(a.Dims), w.packed)
 		}
-		if failed == nil {
-			failed = ctx.Err()
-		}
-		if failed == nil {
-			failed = writeChunk(set, next*a.ChunkRows, len(a.Dims), p.data)
-		}
-		if failed != nil {
+		if err != nil {
 			cancel()
+			return err
 		}
-		next++
+		w.written <- struct{}{}
 	}
-	if failed == nil && next < total {
-		failed = ctx.Err()
+	return nil
+}
+
+// worker compresses each step-th chunk of an array.
+type worker[T Element] struct {
+	array *Array[T]
+	rows  []T
+	bytes []byte
+	packer
+
+	packed  []byte        // a chunk
+	ready   chan error    // tells that it is in packed, or why it cannot be
+	written chan struct{} // tells that packed may change again
+}
+
+func (w *worker[T]) run(ctx context.Context, first, step, total int) {
+	for i := first; i < total; i += step {
+		err := ctx.Err()
+		if err == nil {
+			err = w.pack(i)
+		}
+		select {
+		case w.ready <- err:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+		select {
+		case <-w.written:
+		case <-ctx.Done():
+			return
+		}
 	}
-	return failed
 }
 
 // pack fills and compresses chunk i. The last one is padded to full size, as HDF5 wants it.
-func (a *Array) pack(row, i int) packed {
-	chunk := make([]byte, a.ChunkRows*row)
+func (w *worker[T]) pack(i int) error {
+	a := w.array
+	n := a.ChunkRows
+	for _, c := range a.Dims[1:] {
+		n *= c
+	}
+	if w.rows == nil {
+		w.rows = make([]T, n)
+	}
+	clear(w.rows)
 	first := i * a.ChunkRows
-	if err := a.Fill(chunk[:min(a.ChunkRows, a.Dims[0]-first)*row], first); err != nil {
-		return packed{err: err}
+	if err := a.Fill(w.rows[:n/a.ChunkRows*min(a.ChunkRows, a.Dims[0]-first)], first); err != nil {
+		return err
 	}
-	var out bytes.Buffer
-	z, err := zlib.NewWriterLevel(&out, a.Level)
-	if err != nil {
-		return packed{err: err}
+	w.bytes = planes(w.bytes, w.rows)
+	w.packed = w.packer.pack(w.bytes, n)
+	return nil
+}
+
+// planes returns what the shuffle filter makes of values: their first bytes, their second bytes, and so on. It may use the memory of b.
+func planes[T Element](b []byte, values []T) []byte {
+	n := len(values)
+	b = slices.Grow(b[:0], n*size[T]())[:n*size[T]()]
+	switch values := any(values).(type) {
+	case []int8:
+		for i, v := range values {
+			b[i] = byte(v)
+		}
+	case []int32:
+		p0, p1, p2, p3 := b[:n], b[n:2*n], b[2*n:3*n], b[3*n:4*n]
+		for i, v := range values {
+			p0[i], p1[i], p2[i], p3[i] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
+		}
 	}
-	if _, err := z.Write(chunk); err != nil {
-		return packed{err: err}
-	}
-	if err := z.Close(); err != nil {
-		return packed{err: err}
-	}
-	return packed{data: out.Bytes()}
+	return b
 }
 
 func writeChunk(set *hdf5.Dataset, first, rank int, data []byte) error {

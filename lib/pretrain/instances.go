@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
 	"slices"
 	"strings"
 	"unicode"
@@ -154,7 +155,9 @@ type maker struct {
 
 	chunk [][]int32 // sentences collected for the next instance
 	a, b  []int32
-	picks []int32 // candidate positions
+
+	picks    []int32 // candidate positions
+	original []int32 // the instance before any is masked
 }
 
 // Make makes the instances of a shard (spec: pretraining 1.6). The documents are shuffled in place.
@@ -162,7 +165,7 @@ func Make(ctx context.Context, docs *Documents, vocab *wordpiece.Vocabulary, o O
 	m := &maker{Instances: &Instances{Options: o}, rng: newTwister(o.Seed), vocab: vocab, docs: docs}
 	m.reserve()
 	list := docs.list
-	m.rng.shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	shuffle(m.rng, list)
 	for range o.Dupe {
 		for d := range list {
 			if err := ctx.Err(); err != nil {
@@ -173,7 +176,7 @@ func Make(ctx context.Context, docs *Documents, vocab *wordpiece.Vocabulary, o O
 			}
 		}
 	}
-	m.rng.shuffle(len(m.rows), func(i, j int) { m.rows[i], m.rows[j] = m.rows[j], m.rows[i] })
+	shuffle(m.rng, m.rows)
 	return m.Instances, nil
 }
 
@@ -264,14 +267,11 @@ func (m *maker) randomSecond(d, want int) bool {
 // truncate drops tokens from the front or back of the longer of a and b, b when they are equal, until both fit into longest.
 func truncate(rng *twister, a, b []int32, longest int) ([]int32, []int32) {
 	for len(a)+len(b) > longest {
-		long := &b
+		front := rng.half()
 		if len(a) > len(b) {
-			long = &a
-		}
-		if rng.random() < 0.5 {
-			*long = (*long)[1:]
+			a = a[front : len(a)-1+front]
 		} else {
-			*long = (*long)[:len(*long)-1]
+			b = b[front : len(b)-1+front]
 		}
 	}
 	return a, b
@@ -297,35 +297,47 @@ func (m *maker) emit(a, b []int32, randomNext bool) error {
 
 // mask chooses the tokens to predict, replaces them in ids, and appends their positions and original ids, ascending.
 func (m *maker) mask(ids []int32) {
-	m.picks = m.picks[:0]
-	for i, id := range ids {
-		if id != m.vocab.Cls && id != m.vocab.Sep {
-			m.picks = append(m.picks, int32(i))
+	picks := m.candidates(ids)
+	m.rng.shuffleSmall(picks)
+	m.original = append(m.original[:0], ids...)
+	var chosen [maxInstanceIDs / 64]uint64
+	for _, p := range picks[:min(m.toPredict(len(ids)), len(picks))] {
+		chosen[p/64] |= 1 << (p % 64)
+		m.replace(ids, p)
+	}
+	for k, word := range chosen {
+		for ; word != 0; word &= word - 1 {
+			p := int32(64*k + bits.TrailingZeros64(word))
+			m.positions, m.labels = append(m.positions, p), append(m.labels, m.original[p])
 		}
 	}
-	picks := m.picks
-	m.rng.shuffle(len(picks), func(i, j int) { picks[i], picks[j] = picks[j], picks[i] })
-	n := min(m.Options.MaxPred, max(1, int(math.RoundToEven(float64(len(ids))*m.Options.MaskedLMProb))), len(picks))
-	start := len(m.labels)
-	for _, p := range picks[:n] {
-		m.positions, m.labels = append(m.positions, p), append(m.labels, ids[p])
-		switch {
-		case m.rng.random() < 0.8:
-			ids[p] = m.vocab.Mask
-		case m.rng.random() < 0.5:
-		default:
-			ids[p] = int32(m.rng.between(0, m.vocab.Size()-1))
-		}
-	}
-	sortPairs(m.positions[start:], m.labels[start:])
 }
 
-// sortPairs sorts positions ascending and labels with them. There are few.
-func sortPairs(positions, labels []int32) {
-	for i := 1; i < len(positions); i++ {
-		for j := i; j > 0 && positions[j] < positions[j-1]; j-- {
-			positions[j], positions[j-1] = positions[j-1], positions[j]
-			labels[j], labels[j-1] = labels[j-1], labels[j]
+// candidates returns the positions of ids that may be masked.
+func (m *maker) candidates(ids []int32) []int32 {
+	m.picks = slices.Grow(m.picks[:0], len(ids))[:len(ids)]
+	n := 0
+	for i, id := range ids {
+		m.picks[n] = int32(i)
+		if id != m.vocab.Cls && id != m.vocab.Sep {
+			n++
 		}
+	}
+	return m.picks[:n]
+}
+
+// toPredict returns how many of n tokens are to be predicted; halves are rounded to even.
+func (m *maker) toPredict(n int) int {
+	return min(m.Options.MaxPred, max(1, int(math.RoundToEven(float64(n)*m.Options.MaskedLMProb))))
+}
+
+// replace puts [MASK] for four fifths of the ids, leaves a tenth, and puts any id for the rest.
+func (m *maker) replace(ids []int32, p int32) {
+	switch {
+	case m.rng.random() < 0.8:
+		ids[p] = m.vocab.Mask
+	case m.rng.random() < 0.5:
+	default:
+		ids[p] = int32(m.rng.below(m.vocab.Size()))
 	}
 }

@@ -52,13 +52,15 @@ func TestTwister(t *testing.T) {
 
 func TestShuffle(t *testing.T) {
 	for seed, want := range map[int64]string{12345: "8 7 3 5 1 2 9 4 0 6", 42: "3 4 6 7 2 5 0 1", 43: "6 7 4 3 1 5 2 0", 12439: "4 3 7 2 5 6 0 1"} {
-		x := make([]int, len(strings.Fields(want)))
-		for i := range x {
-			x[i] = i
-		}
-		newTwister(seed).shuffle(len(x), func(i, j int) { x[i], x[j] = x[j], x[i] })
-		if got := strings.Trim(fmt.Sprint(x), "[]"); got != want {
-			t.Errorf("seed %d: %s, want %s", seed, got, want)
+		for name, f := range map[string]func(*twister, []int32){"shuffle": shuffle[int32], "shuffleSmall": (*twister).shuffleSmall} {
+			x := make([]int32, len(strings.Fields(want)))
+			for i := range x {
+				x[i] = int32(i)
+			}
+			f(newTwister(seed), x)
+			if got := strings.Trim(fmt.Sprint(x), "[]"); got != want {
+				t.Errorf("%s with seed %d: %s, want %s", name, seed, got, want)
+			}
 		}
 	}
 }

@@ -2,7 +2,6 @@ package pretrain
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -22,20 +21,17 @@ type Shard struct {
 	NextSentence    []int8  // [Rows], 1 = random next, 0 = true next
 }
 
-const (
-	chunkRows    = 1024
-	deflateLevel = 4
-)
+const chunkRows = 1024
 
 // rowsOf gives the rows of a shard one by one, from many goroutines at once; the slices come zeroed.
 type rowsOf interface {
 	shape() (rows, seq, maxPred int)
 	ids(row int, to []int32)
-	inputMask(row int, to []byte)
-	segments(row int, to []byte)
+	inputMask(row int, to []int8)
+	segments(row int, to []int8)
 	maskedPositions(row int, to []int32)
 	maskedIDs(row int, to []int32)
-	nextSentence(row int, to []byte)
+	nextSentence(row int, to []int8)
 }
 
 // WriteShard writes s to an HDF5 file, which appears whole or not at all; threads goroutines compress.
@@ -61,44 +57,43 @@ func writeRows(ctx context.Context, path string, x rowsOf, threads int) error {
 		return err
 	}
 	defer w.Close()
-	arrays := []hdf5.Array{
-		{Name: "input_ids", Size: 4, Dims: []int{rows, seq}, Fill: fill32(seq, x.ids)},
-		{Name: "input_mask", Size: 1, Dims: []int{rows, seq}, Fill: fill8(seq, x.inputMask)},
-		{Name: "segment_ids", Size: 1, Dims: []int{rows, seq}, Fill: fill8(seq, x.segments)},
-		{Name: "masked_lm_positions", Size: 4, Dims: []int{rows, maxPred}, Fill: fill32(maxPred, x.maskedPositions)},
-		{Name: "masked_lm_ids", Size: 4, Dims: []int{rows, maxPred}, Fill: fill32(maxPred, x.maskedIDs)},
-		{Name: "next_sentence_labels", Size: 1, Dims: []int{rows}, Fill: fill8(1, x.nextSentence)},
-	}
-	for _, a := range arrays {
-		a.ChunkRows, a.Level = chunkRows, deflateLevel
-		if err := w.Write(ctx, a, threads); err != nil {
-			return err
-		}
+	a := arrays{ctx: ctx, w: w, rows: rows, threads: threads}
+	writeArray(&a, "input_ids", seq, x.ids)
+	writeArray(&a, "input_mask", seq, x.inputMask)
+	writeArray(&a, "segment_ids", seq, x.segments)
+	writeArray(&a, "masked_lm_positions", maxPred, x.maskedPositions)
+	writeArray(&a, "masked_lm_ids", maxPred, x.maskedIDs)
+	writeArray(&a, "next_sentence_labels", 0, x.nextSentence)
+	if a.err != nil {
+		return a.err
 	}
 	return w.Commit()
 }
 
-func fill32(columns int, row func(int, []int32)) func([]byte, int) error {
-	return func(chunk []byte, first int) error {
-		values := make([]int32, columns)
-		for i := range len(chunk) / (4 * columns) {
-			clear(values)
-			row(first+i, values)
-			for j, v := range values {
-				binary.LittleEndian.PutUint32(chunk[4*(i*columns+j):], uint32(v))
-			}
-		}
-		return nil
-	}
+// arrays writes data sets of equally many rows until one fails.
+type arrays struct {
+	ctx           context.Context
+	w             *hdf5.Writer
+	rows, threads int
+	err           error
 }
 
-func fill8(columns int, row func(int, []byte)) func([]byte, int) error {
-	return func(chunk []byte, first int) error {
-		for i := range len(chunk) / columns {
-			row(first+i, chunk[i*columns:(i+1)*columns])
+// writeArray writes a data set of one value a row, or of that many columns.
+func writeArray[T hdf5.Element](a *arrays, name string, columns int, row func(int, []T)) {
+	if a.err != nil {
+		return
+	}
+	dims := []int{a.rows}
+	if columns > 0 {
+		dims = append(dims, columns)
+	}
+	columns = max(columns, 1)
+	a.err = hdf5.Write(a.ctx, a.w, hdf5.Array[T]{Name: name, Dims: dims, ChunkRows: chunkRows, Fill: func(rows []T, first int) error {
+		for i := range len(rows) / columns {
+			row(first+i, rows[i*columns:(i+1)*columns])
 		}
 		return nil
-	}
+	}}, a.threads)
 }
 
 func (x *Instances) shape() (int, int, int) { return len(x.rows), x.Options.Seq, x.Options.MaxPred }
@@ -108,9 +103,9 @@ func (x *Instances) ids(row int, to []int32) {
 	copy(to, x.tokens[r.ids:r.ids+r.tokens])
 }
 
-func (x *Instances) inputMask(row int, to []byte) { ones(to[:x.rows[row].tokens]) }
+func (x *Instances) inputMask(row int, to []int8) { ones(to[:x.rows[row].tokens]) }
 
-func (x *Instances) segments(row int, to []byte) { ones(to[x.rows[row].first:x.rows[row].tokens]) }
+func (x *Instances) segments(row int, to []int8) { ones(to[x.rows[row].first:x.rows[row].tokens]) }
 
 func (x *Instances) maskedPositions(row int, to []int32) {
 	r := x.rows[row]
@@ -122,13 +117,13 @@ func (x *Instances) maskedIDs(row int, to []int32) {
 	copy(to, x.labels[r.mask:r.mask+r.masked])
 }
 
-func (x *Instances) nextSentence(row int, to []byte) {
+func (x *Instances) nextSentence(row int, to []int8) {
 	if x.rows[row].randomNext {
 		to[0] = 1
 	}
 }
 
-func ones(b []byte) {
+func ones(b []int8) {
 	for i := range b {
 		b[i] = 1
 	}
@@ -139,19 +134,13 @@ type shardRows Shard
 func (s *shardRows) shape() (int, int, int) { return s.Rows, s.Seq, s.MaxPred }
 
 func (s *shardRows) ids(row int, to []int32)      { copy(to, s.InputIDs[row*s.Seq:]) }
-func (s *shardRows) inputMask(row int, to []byte) { copy8(to, s.InputMask[row*s.Seq:]) }
-func (s *shardRows) segments(row int, to []byte)  { copy8(to, s.SegmentIDs[row*s.Seq:]) }
+func (s *shardRows) inputMask(row int, to []int8) { copy(to, s.InputMask[row*s.Seq:]) }
+func (s *shardRows) segments(row int, to []int8)  { copy(to, s.SegmentIDs[row*s.Seq:]) }
 func (s *shardRows) maskedPositions(row int, to []int32) {
 	copy(to, s.MaskedPositions[row*s.MaxPred:])
 }
 func (s *shardRows) maskedIDs(row int, to []int32)   { copy(to, s.MaskedIDs[row*s.MaxPred:]) }
-func (s *shardRows) nextSentence(row int, to []byte) { copy8(to, s.NextSentence[row:]) }
-
-func copy8(to []byte, from []int8) {
-	for i := range to {
-		to[i] = byte(from[i])
-	}
-}
+func (s *shardRows) nextSentence(row int, to []int8) { copy(to, s.NextSentence[row:]) }
 
 // ReadShard reads a shard of any chunk shape, ours or the original's, and checks its shapes, its ids (not negative), its masks (ones
 // first) and its positions (inside the sequence, ascending). Errors name the file, the data set and the row.
