@@ -1,0 +1,68 @@
+package dataset
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+const mostRedirects = 10
+
+// Proxy holds the proxy settings as their environment variables have them.
+type Proxy struct{ HTTP, HTTPS, No string }
+
+// NewClient returns a client for downloads: through the proxy, with file:// addresses, and no time limit but that silence of the length of
+// stall ends a request.
+func NewClient(p Proxy, stall time.Duration) *http.Client {
+	proxyOf := (&httpproxy.Config{HTTPProxy: p.HTTP, HTTPSProxy: p.HTTPS, NoProxy: p.No}).ProxyFunc()
+	t := &http.Transport{
+		Proxy:                 func(r *http.Request) (*url.URL, error) { return proxyOf(r.URL) },
+		DialContext:           (&net.Dialer{Timeout: stall}).DialContext,
+		TLSHandshakeTimeout:   stall,
+		ResponseHeaderTimeout: stall,
+		DisableCompression:    true, // sizes, ranges and checksums are those of the stored bytes
+		DisableKeepAlives:     true, // files are few and large, and package http logs by itself what comes on idle connections
+	}
+	t.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
+	return &http.Client{Transport: t, CheckRedirect: checkRedirect}
+}
+
+var errRedirected = errors.New("redirected")
+
+func checkRedirect(r *http.Request, via []*http.Request) error {
+	if len(via) >= mostRedirects {
+		return fmt.Errorf("%w %d times, in a circle or to nowhere", errRedirected, len(via))
+	}
+	if from := via[len(via)-1].URL.Scheme; r.URL.Scheme != from && r.URL.Scheme != "https" {
+		return fmt.Errorf("%w from %s to %s, which is refused", errRedirected, from, r.URL.Redacted())
+	}
+	return nil
+}
+
+// Base returns the address of a folder or URL given by the user, without a slash at its end.
+func Base(where string) (string, error) {
+	if scheme, _, found := strings.Cut(where, "://"); found {
+		u, err := url.Parse(where)
+		if err != nil || scheme != "file" && u.Host == "" || scheme != "http" && scheme != "https" && scheme != "file" {
+			return "", fmt.Errorf("%q is neither a folder nor an http, https or file address", where)
+		}
+		return strings.TrimRight(where, "/"), nil
+	}
+	path, err := filepath.Abs(where)
+	if err != nil {
+		return "", err
+	}
+	return "file://" + (&url.URL{Path: path}).EscapedPath(), nil
+}
+
+// below returns the address of a path below a base.
+func below(base string, path ...string) string {
+	return base + (&url.URL{Path: "/" + strings.Join(path, "/")}).EscapedPath()
+}

@@ -1,0 +1,167 @@
+package dataset
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hpcbert/lib/fault"
+)
+
+// Wiki says which Wikipedia dump is wanted.
+type Wiki struct {
+	Language string // as in the address of the Wikipedia: "en", "simple", "zh-min-nan"
+	Date     string // YYYYMMDD, or "latest" for the newest whole one
+}
+
+var (
+	language = regexp.MustCompile(`^[a-z][a-z0-9_-]{1,20}$`)
+	dayLink  = regexp.MustCompile(`href="(?:[^"]*/)?(20\d{6})/"`)
+	dumpFile = regexp.MustCompile(`-pages-articles(?:-multistream)?(\d*)\.xml(?:-p(\d+)p\d+)?\.bz2$`)
+)
+
+// dumpJobs are the parts of a dump that hold all articles, best first: one file, then several.
+var dumpJobs = []string{"articlesmultistreamdumprecombine", "articlesmultistreamdump", "articlesdumprecombine", "articlesdump"}
+
+// Check refuses what cannot be a dump.
+func (w Wiki) Check() error {
+	if !language.MatchString(w.Language) {
+		return fault.WithHint(fault.Usagef("language %q", w.Language), "as in the address of the Wikipedia: en, de, simple, zh-min-nan")
+	}
+	if _, err := time.Parse("20060102", w.Date); err != nil && w.Date != "latest" {
+		return fault.WithHint(fault.Usagef("date %q is neither YYYYMMDD nor latest", w.Date), "dumps are dated the 1st and the 20th of a month")
+	}
+	return nil
+}
+
+// database is the name of the Wikipedia in the dumps.
+func (w Wiki) database() string {
+	if w.Language == "be-tarask" {
+		return "be_x_oldwiki"
+	}
+	return strings.ReplaceAll(w.Language, "-", "_") + "wiki"
+}
+
+// ResolveWiki returns the set of a dump's files, with the checksums that the dump publishes; without files when a dump of that date is here.
+func (s *Store) ResolveWiki(ctx context.Context, set Set, w Wiki) (Set, error) {
+	if s.From != "" {
+		set.Mirrors = []string{s.From}
+	}
+	days := []string{w.Date}
+	if w.Date != "latest" {
+		named := set
+		named.Name = w.database() + "-" + w.Date
+		if m, err := s.Manifest(named); err != nil || m != nil && !s.Force {
+			return named, err // here already: no network is needed
+		}
+	} else {
+		index, err := s.document(ctx, set, File{Name: w.database() + "-index.html", Content: Content{Format: "html"}}, w.database()+"/")
+		if err != nil {
+			return Set{}, err
+		}
+		if days = findDays(index); len(days) == 0 {
+			return Set{}, fault.WithHint(fmt.Errorf("the list of dumps of %s names no date", w.database()), "give one with --date YYYYMMDD")
+		}
+	}
+	var failure error
+	for _, day := range days {
+		status, err := s.document(ctx, set, File{Name: w.database() + "-" + day + "-dumpstatus.json", Content: Content{Format: "json"}}, w.database(), day, "dumpstatus.json")
+		if err == nil {
+			found, err := dumpOf(set, w.database(), day, status)
+			if err == nil {
+				return found, nil
+			}
+			failure = err
+		} else if failure = err; ctx.Err() != nil {
+			return Set{}, err
+		}
+	}
+	return Set{}, failure
+}
+
+// document fetches a small file and returns its text.
+func (s *Store) document(ctx context.Context, set Set, f File, path ...string) ([]byte, error) {
+	for _, mirror := range set.Mirrors {
+		f.URLs = append(f.URLs, below(mirror, path...))
+	}
+	dir, err := os.MkdirTemp(s.Temp, "getdata-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	part := filepath.Join(dir, "document")
+	if err := s.Fetcher.Fetch(ctx, f, part); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(part)
+}
+
+// findDays returns the dates of dumps in a list of folders, newest first, a handful.
+func findDays(index []byte) (days []string) {
+	for _, m := range dayLink.FindAllSubmatch(index, -1) {
+		days = append(days, string(m[1]))
+	}
+	slices.Sort(days)
+	days = slices.Compact(days)
+	slices.Reverse(days)
+	return days[:min(len(days), 5)]
+}
+
+type dumpStatus struct {
+	Jobs map[string]struct {
+		Status string `json:"status"`
+		Files  map[string]struct {
+			Size int64  `json:"size"`
+			SHA1 string `json:"sha1"`
+			MD5  string `json:"md5"`
+		} `json:"files"`
+	} `json:"jobs"`
+}
+
+// dumpOf reads a dump's status.
+func dumpOf(set Set, database, day string, status []byte) (Set, error) {
+	var dump dumpStatus
+	if err := json.Unmarshal(status, &dump); err != nil {
+		return Set{}, fmt.Errorf("read dumpstatus.json of %s %s: %w", database, day, err)
+	}
+	out := set
+	out.Name, out.Files = database+"-"+day, nil
+	for _, job := range dumpJobs {
+		if dump.Jobs[job].Status != "done" {
+			continue
+		}
+		for name, info := range dump.Jobs[job].Files {
+			if !plainName(name) || !strings.HasPrefix(name, database+"-"+day+"-") || !dumpFile.MatchString(name) {
+				continue
+			}
+			f := File{Name: name, Content: Content{Size: info.Size, SHA1: info.SHA1, MD5: info.MD5, Format: "bzip2"}}
+			for _, mirror := range set.Mirrors {
+				f.URLs = append(f.URLs, below(mirror, database, day, name))
+			}
+			out.Files = append(out.Files, f)
+		}
+		if len(out.Files) > 0 {
+			slices.SortFunc(out.Files, func(a, b File) int { return slices.Compare(partOf(a.Name), partOf(b.Name)) })
+			return out, nil
+		}
+	}
+	return Set{}, fault.WithHint(errors.New("the dump "+database+" of "+day+" is not finished, or holds no articles"), "an older one: --date YYYYMMDD")
+}
+
+// partOf returns the number of a dump's part and its first page, by which the parts are in order.
+func partOf(name string) []int {
+	var numbers []int
+	for _, digits := range dumpFile.FindStringSubmatch(name)[1:] {
+		n, _ := strconv.Atoi(digits) // absent in a dump of one file
+		numbers = append(numbers, n)
+	}
+	return numbers
+}
