@@ -38,10 +38,10 @@ type Form int
 const (
 	Auto Form = iota // told from the first bytes that are not blank
 	JSON             // one object {"id","title","text"} a line; blank lines mean nothing
-	Text             // plain text, blank lines between documents
+	Text             // plain text, blank lines between documents, whose lines mean nothing
 	Doc              // WikiExtractor's <doc id= ...> and </doc> lines; the first line between them is the title
 	Line             // one document a line; blank lines mean nothing; never detected, must be asked for
-	File             // the whole stream is one document, a book; never detected, must be asked for
+	File             // the whole stream is one document, a book, with blank lines between paragraphs; UTF-8 or Latin-1; must be asked for
 )
 
 var formNames = []string{"auto", "json", "text", "doc", "line", "file"}
@@ -58,8 +58,11 @@ func ParseForm(name string) (Form, error) {
 
 // DocumentReader reads a stream of documents.
 type DocumentReader struct {
+	Warn func(text string) // unless nil, is told what was done with odd input
+
 	lines *lineReader
 	form  Form
+	plain Form // what Auto takes plain text for: Text or File
 }
 
 // NewDocumentReader reads documents from r, called name in errors. The form is detected: after blank bytes, a brace and a quote (or
@@ -70,13 +73,13 @@ func NewDocumentReader(r io.Reader, name string) *DocumentReader {
 
 // NewFormReader reads documents of the given form from r, called name in errors.
 func NewFormReader(r io.Reader, name string, form Form) *DocumentReader {
-	return &DocumentReader{lines: newLineReader(r, name), form: form}
+	return &DocumentReader{lines: newLineReader(r, name), form: form, plain: Text}
 }
 
 // Next returns the next document, io.EOF after the last. Documents may be empty.
 func (r *DocumentReader) Next() (Document, error) {
 	if r.form == Auto {
-		form, err := detect(r.lines)
+		form, err := r.detect()
 		if err != nil {
 			return Document{}, err
 		}
@@ -91,28 +94,35 @@ func (r *DocumentReader) Next() (Document, error) {
 		line, err := r.lines.nextFull()
 		return Document{Text: string(bytes.TrimRightFunc(line, unicode.IsSpace))}, err
 	case File:
-		return r.nextLines((*lineReader).nextFull)
+		return r.nextBook()
 	}
-	return r.nextLines((*lineReader).next)
+	return r.nextText()
 }
 
 // Line returns the number of the last line read, from 1: where the last document ends.
 func (r *DocumentReader) Line() int { return r.lines.n }
 
-func detect(l *lineReader) (Form, error) {
+func (r *DocumentReader) detect() (Form, error) {
+	l := r.lines
+	l.bytes = r.plain == File // which asks for its encoding later
 	line, err := l.nextFull()
 	if err != nil {
 		return Auto, err
 	}
 	l.unread()
 	line = bytes.TrimSpace(line)
+	form := r.plain
 	switch {
 	case isJSON(line):
-		return JSON, nil
+		form = JSON
 	case isFrameStart(line):
-		return Doc, nil
+		form = Doc
 	}
-	return Text, l.notDump(line)
+	if form == r.plain {
+		return form, l.notDump(line)
+	}
+	l.bytes = false
+	return form, l.check()
 }
 
 // jsonDocument tells a missing text from an empty one, and takes ids that are numbers.
@@ -156,16 +166,19 @@ func (r *DocumentReader) nextJSON() (Document, error) {
 	return Document{ID: string(d.ID), Title: d.Title, Text: *d.Text}, nil
 }
 
-// nextLines takes lines from more up to a blank one or the end, without the white space around them.
-func (r *DocumentReader) nextLines(more func(*lineReader) ([]byte, error)) (Document, error) {
+// nextText joins lines up to a blank one or the end by blanks, without the white space around them.
+func (r *DocumentReader) nextText() (Document, error) {
 	line, err := r.lines.nextFull()
 	var text strings.Builder
 	for err == nil && !isBlank(line) {
+		if text.Len()+len(line) > MaxDocument {
+			return Document{}, r.lines.tooLong("the document")
+		}
 		if text.Len() > 0 {
-			text.WriteByte('\n')
+			text.WriteByte(' ')
 		}
 		text.Write(bytes.TrimSpace(line))
-		line, err = more(r.lines)
+		line, err = r.lines.next()
 	}
 	if text.Len() == 0 || err != nil && err != io.EOF {
 		return Document{}, err
@@ -196,6 +209,8 @@ func (r *DocumentReader) nextFrame() (Document, error) {
 		case bytes.Contains(line, []byte("</doc>")):
 			d.Text = strings.Trim(text.String(), "\n")
 			return d, nil
+		case text.Len()+len(line) > MaxDocument:
+			return Document{}, r.lines.tooLong("the document")
 		case i > 0:
 			text.Write(line)
 			text.WriteByte('\n')

@@ -3,6 +3,7 @@ package corpus
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"unicode/utf8"
@@ -22,10 +23,15 @@ type lineReader struct {
 	line   []byte
 	long   []byte // a line longer than the buffer of in
 	again  bool   // the current line is to be returned once more
+	bytes  bool   // lines need not be UTF-8
 	err    error
 }
 
 const lineBuffer = 1 << 18
+
+// MaxDocument is how many bytes a line, or a document of several lines, may have: more than any article or book, and few enough to hold.
+// What is longer is no document but input of another form than was thought, and is refused before it fills the memory.
+const MaxDocument = 32 << 20
 
 var byteOrderMark = []byte("\ufeff")
 
@@ -60,6 +66,10 @@ func (l *lineReader) next() ([]byte, error) {
 		return nil, l.err
 	}
 	line, err := l.read()
+	if errors.Is(err, errTooLong) {
+		l.err = err
+		return nil, l.err
+	}
 	if err != nil && err != io.EOF {
 		l.err = fmt.Errorf("%w after line %d", err, l.n)
 		return nil, l.err
@@ -89,11 +99,22 @@ func (l *lineReader) read() ([]byte, error) {
 	}
 	l.long = l.long[:0]
 	for err == bufio.ErrBufferFull {
+		if len(l.long) > MaxDocument {
+			l.n++
+			return nil, l.tooLong("the line")
+		}
 		l.long = append(l.long, line...)
 		line, err = l.in.ReadSlice('\n')
 	}
 	l.long = append(l.long, line...)
 	return l.long, err
+}
+
+var errTooLong = fmt.Errorf("is longer than %d MiB", MaxDocument>>20)
+
+func (l *lineReader) tooLong(what string) error {
+	return fault.WithHint(l.errorf("%s %w", what, errTooLong),
+		"no article or book is: is the input of the form that it is read as? blank lines part documents of plain text; a document a line is another form")
 }
 
 func (l *lineReader) check() error {
@@ -103,16 +124,21 @@ func (l *lineReader) check() error {
 	if i := bytes.IndexByte(l.line, 0); i >= 0 {
 		return fault.WithHint(l.errorf("byte %d is NUL", i+1), "this is not a text file, or it is UTF-16: iconv -f UTF-16 -t UTF-8 converts that")
 	}
-	if utf8.Valid(l.line) {
+	if l.bytes || utf8.Valid(l.line) {
 		return nil
 	}
-	at := 0
-	for at < len(l.line) {
-		r, size := utf8.DecodeRune(l.line[at:])
+	return fault.WithHint(l.errorf("byte %d is not UTF-8", firstBroken(l.line)+1),
+		"if the text is Latin-1, iconv -f LATIN1 -t UTF-8 converts it; segment does where a file is one document (--input-format file)")
+}
+
+// firstBroken returns the position of the first byte that is not UTF-8.
+func firstBroken(text []byte) int {
+	for at := 0; at < len(text); {
+		r, size := utf8.DecodeRune(text[at:])
 		if r == utf8.RuneError && size == 1 {
-			break
+			return at
 		}
 		at += size
 	}
-	return fault.WithHint(l.errorf("byte %d is not UTF-8", at+1), "if the text is Latin-1, iconv -f LATIN1 -t UTF-8 converts it")
+	return len(text)
 }

@@ -1,14 +1,12 @@
 // Package sentence cuts text into sentences with Punkt (Kiss and Strunk, Unsupervised Multilingual Sentence Boundary Detection, 2006),
-// equal to NLTK 3.8's tokenizer with boundary realignment.
+// equal to NLTK 3.8's tokenizer with boundary realignment, or with rules that mend its known faults.
 package sentence
 
 import (
 	"encoding/json"
 	"fmt"
-	"io"
+	"strings"
 	"sync"
-
-	"hpcbert/lib/fault"
 
 	"github.com/neurosnap/sentences/data"
 )
@@ -41,30 +39,19 @@ const (
 	anyLower = beginLower | middleLower | unknownLower
 )
 
-var english = sync.OnceValues(func() (*Punkt, error) { return parse(data.MustAsset("data/english.json")) })
+var english = sync.OnceValues(func() (*Punkt, error) { return parseJSON(data.MustAsset("data/english.json")) })
 
 // English returns the model for English that NLTK uses, from the module github.com/neurosnap/sentences.
 func English() (*Punkt, error) { return english() }
 
-// Load reads a model in the JSON form of the module github.com/neurosnap/sentences, which has eighteen languages: an object of
-// AbbrevTypes, Collocations ("first,second"), SentStarters and OrthoContext, each an object of numbers.
-func Load(r io.Reader) (*Punkt, error) {
-	b, err := io.ReadAll(r)
-	if err != nil {
+// parseJSON reads the form of github.com/neurosnap/sentences. A pair is written "first,second", and either word may hold commas itself: it
+// stands for every pair that it can be.
+func parseJSON(text []byte) (*Punkt, error) {
+	var model struct{ AbbrevTypes, Collocations, SentStarters, OrthoContext map[string]int }
+	if err := json.Unmarshal(text, &model); err != nil {
 		return nil, err
 	}
-	return parse(b)
-}
-
-func parse(b []byte) (*Punkt, error) {
-	var model struct{ AbbrevTypes, Collocations, SentStarters, OrthoContext map[string]int }
-	if err := json.Unmarshal(b, &model); err != nil {
-		return nil, fault.WithHint(fmt.Errorf("read a Punkt model: %w", err), "models are JSON files such as data/german.json of github.com/neurosnap/sentences")
-	}
-	if len(model.AbbrevTypes) == 0 || len(model.OrthoContext) == 0 {
-		return nil, fault.WithHint(fmt.Errorf("read a Punkt model: no AbbrevTypes or no OrthoContext in it"), "models are JSON files such as data/german.json of github.com/neurosnap/sentences")
-	}
-	p := &Punkt{words: make(map[string]word, len(model.OrthoContext)), collocations: make(map[string]bool)}
+	p := newPunkt()
 	for typ, bits := range model.OrthoContext {
 		p.set(typ, func(w *word) { w.ortho = uint8(bits) })
 	}
@@ -75,18 +62,45 @@ func parse(b []byte) (*Punkt, error) {
 		p.set(typ, func(w *word) { w.starter = true })
 	}
 	for pair := range model.Collocations {
-		p.collocations[pair] = true
-		for i, c := range pair { // either type may hold commas itself
+		for i, c := range pair {
 			if c == ',' {
-				p.set(pair[:i], func(w *word) { w.collocates = true })
+				p.collocate(pair[:i], pair[i+1:])
 			}
 		}
 	}
-	return p, nil
+	return p, p.check("AbbrevTypes", "OrthoContext")
+}
+
+func newPunkt() *Punkt {
+	return &Punkt{words: make(map[string]word), collocations: make(map[string]bool)}
 }
 
 func (p *Punkt) set(typ string, change func(*word)) {
 	w := p.words[typ]
 	change(&w)
 	p.words[typ] = w
+}
+
+func (p *Punkt) collocate(first, second string) {
+	p.collocations[first+","+second] = true
+	p.set(first, func(w *word) { w.collocates = true })
+}
+
+// check refuses a model without abbreviations, or without anything known of case, which came from the parts so called.
+func (p *Punkt) check(abbreviations, ortho string) error {
+	var missing []string
+	found := map[string]bool{}
+	for _, w := range p.words {
+		found[abbreviations] = found[abbreviations] || w.abbreviation
+		found[ortho] = found[ortho] || w.ortho != 0
+	}
+	for _, part := range []string{abbreviations, ortho} {
+		if !found[part] {
+			missing = append(missing, "no "+part)
+		}
+	}
+	if missing != nil {
+		return fmt.Errorf("%s in it", strings.Join(missing, " and "))
+	}
+	return nil
 }

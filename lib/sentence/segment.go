@@ -8,6 +8,8 @@ import (
 	"unicode"
 
 	"hpcbert/lib/corpus"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Counts says what Segment did.
@@ -26,84 +28,101 @@ func (c *Counts) add(d Counts) {
 // batchBytes of text are segmented at a time, so that short documents do not cost a hand-over each.
 const batchBytes = 1 << 16
 
+// heldBytes, and two batches a thread, are how much text may be held at a time. A document beyond that is held alone.
+const heldBytes = 4 << 20
+
 // batch goes from the reader to a worker and, in order of reading, to the writer.
 type batch struct {
 	texts  []string
+	size   int64 // of the texts in bytes
 	out    []byte
 	counts Counts
 	done   chan struct{}
 }
 
-// Segment reads documents from next until io.EOF and writes them to w as a sentence stream, using threads goroutines beside the
-// reader. The output does not depend on threads. After each batch report, unless nil, gets the counts so far.
-func (p *Punkt) Segment(ctx context.Context, next func() (corpus.Document, error), w io.Writer, threads int, report func(Counts)) (Counts, error) {
+// Segment reads documents from next until io.EOF, cuts each into sentences with split, and writes them to w as a sentence stream, using
+// threads goroutines beside the reader. The output does not depend on threads. After each batch report, unless nil, gets the counts so far.
+func Segment(ctx context.Context, split func(document string) []string, next func() (corpus.Document, error), w io.Writer, threads int, report func(Counts)) (Counts, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	work, order := make(chan *batch, threads), make(chan *batch, 4*threads)
-	var readError error
+	r := &reader{next: next, work: make(chan *batch, threads), order: make(chan *batch, 4*threads), room: heldBytes + int64(threads)*2*batchBytes}
+	r.held = semaphore.NewWeighted(r.room)
 	var group sync.WaitGroup
-	group.Go(func() {
-		defer close(work)
-		defer close(order)
-		readError = readBatches(ctx, next, work, order)
-	})
+	group.Go(func() { r.read(ctx) })
 	for range threads {
 		group.Go(func() {
-			for b := range work {
-				p.segment(b)
+			for b := range r.work {
+				b.segment(split)
 				close(b.done)
 			}
 		})
 	}
-	counts, err := writeBatches(order, w, report)
+	counts, err := r.write(w, report)
 	cancel()
-	for range order { // the reader may wait to hand over a last batch
+	for range r.order { // the reader may wait to hand over a last batch
 	}
 	group.Wait()
 	if err == nil {
-		err = readError
+		err = r.err
 	}
 	return counts, err
 }
 
-func readBatches(ctx context.Context, next func() (corpus.Document, error), work, order chan<- *batch) error {
+// reader hands batches to the workers, and in the same order to the writer.
+type reader struct {
+	next        func() (corpus.Document, error)
+	work, order chan *batch
+	room        int64
+	held        *semaphore.Weighted
+	err         error
+}
+
+func (r *reader) read(ctx context.Context) {
+	defer close(r.work)
+	defer close(r.order)
 	for {
-		b, err := readBatch(next)
+		b, err := r.readBatch()
+		if ctx.Err() == nil && len(b.texts) > 0 {
+			b.size = min(b.size, r.room)
+			r.held.Acquire(ctx, b.size) // fails when ctx is done
+		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			r.err = ctx.Err()
+			return
 		}
 		if len(b.texts) > 0 {
-			order <- b
-			work <- b
-		}
-		if err == io.EOF {
-			return nil
+			r.order <- b
+			r.work <- b
 		}
 		if err != nil {
-			return err
+			if err != io.EOF {
+				r.err = err
+			}
+			return
 		}
 	}
 }
 
-func readBatch(next func() (corpus.Document, error)) (*batch, error) {
+func (r *reader) readBatch() (*batch, error) {
 	b := &batch{done: make(chan struct{})}
-	for size := 0; size < batchBytes; {
-		d, err := next()
+	for b.size < batchBytes {
+		d, err := r.next()
 		if err != nil {
 			return b, err
 		}
 		b.texts = append(b.texts, d.Text)
-		size += len(d.Text) + 1
+		b.size += int64(len(d.Text)) + 1
 	}
 	return b, nil
 }
 
-func writeBatches(order <-chan *batch, w io.Writer, report func(Counts)) (Counts, error) {
+func (r *reader) write(w io.Writer, report func(Counts)) (Counts, error) {
 	var counts Counts
-	for b := range order {
+	for b := range r.order {
 		<-b.done
 		if _, err := w.Write(b.out); err != nil {
 			return counts, err
 		}
+		r.held.Release(b.size)
 		counts.add(b.counts)
 		if report != nil {
 			report(counts)
@@ -112,9 +131,11 @@ func writeBatches(order <-chan *batch, w io.Writer, report func(Counts)) (Counts
 	return counts, nil
 }
 
-func (p *Punkt) segment(b *batch) {
-	for _, text := range b.texts {
-		sentences := p.Split(Join(text))
+func (b *batch) segment(split func(document string) []string) {
+	b.out = make([]byte, 0, b.size+b.size/32)
+	for i, text := range b.texts {
+		b.texts[i] = ""
+		sentences := split(text)
 		if len(sentences) == 0 {
 			b.counts.Empty++
 			continue
@@ -126,12 +147,21 @@ func (p *Punkt) segment(b *batch) {
 	b.texts = nil
 }
 
+// SplitDocument returns the sentences of a document as the reference cuts it, as one line.
+func (p *Punkt) SplitDocument(document string) []string { return p.Split(Join(document)) }
+
 // Join makes one line of a document's text as the reference's formatting does: its lines that are not empty, without white space at
-// their ends, parted by blanks.
+// their ends, parted by blanks. A carriage return ends a line too.
 func Join(text string) string {
 	var joined strings.Builder
 	joined.Grow(len(text))
-	for line := range strings.SplitSeq(text, "\n") {
+	for len(text) > 0 {
+		line := text
+		if end := strings.IndexAny(text, "\n\r"); end >= 0 {
+			line, text = text[:end], text[end+1:]
+		} else {
+			text = ""
+		}
 		if line != "" {
 			joined.WriteString(strings.TrimRightFunc(line, unicode.IsSpace))
 			joined.WriteByte(' ')

@@ -34,6 +34,8 @@ func TestForms(t *testing.T) {
 		{"underscore in a flag", "Dr. Smith left. She stayed.\nThe end.\n", []string{"--input_format=line"}, want},
 		{"gzip", clitest.Gzip("Dr. Smith left. She stayed.\n\nThe end."), nil, want},
 		{"empty input", "", nil, ""},
+		{"improved rules", `{"text":"A heading\nSee Fig. 3. “So.” He left."}`, []string{"--rules", "improved"}, "A heading\nSee Fig. 3.\n“So.”\nHe left.\n\n"},
+		{"carriage returns in JSON", `{"text":"One\r\ntwo.\rThree."}`, nil, "One two.\nThree.\n\n"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -62,6 +64,23 @@ func TestSeveralFiles(t *testing.T) {
 	}
 }
 
+func TestFolderOfBooks(t *testing.T) {
+	dir := filepath.Dir(clitest.WriteFile(t, "b.txt", "\ufeffThe house of\r\nMr. Smith. It\r\n\r\nfell.\r\n"))
+	if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte("Le caf\xe9. Fin."), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, stderr := run("", dir)
+	if want := "Le café.\nFin.\n\nThe house of Mr. Smith.\nIt fell.\n\n"; status != 0 || stdout != want {
+		t.Errorf("exit %d, output %q, want %q\n%s", status, stdout, want, stderr)
+	}
+	if want := "segment: warning: read " + dir + "/a.txt: it is not UTF-8: taken as Latin-1, 1 characters beyond ASCII\n"; !strings.HasPrefix(stderr, want) {
+		t.Errorf("%q, want %q first", stderr, want)
+	}
+	if status, _, stderr := run("", dir, "-o", filepath.Join(dir, "a.txt")); status != 2 || !strings.Contains(stderr, "is also an input") {
+		t.Errorf("output in the folder: exit %d: %s", status, stderr)
+	}
+}
+
 func TestFaults(t *testing.T) {
 	text := clitest.Gzip(strings.Repeat("A sentence here. ", 100_000))
 	cases := []struct {
@@ -73,7 +92,9 @@ func TestFaults(t *testing.T) {
 		{"unknown flag", "", []string{"--frobnicate"}, 2, "frobnicate"},
 		{"unknown form", "", []string{"--input-format", "xml"}, 2, `unknown input format "xml"`},
 		{"missing file", "", []string{"no-such-file"}, 1, "no-such-file"},
-		{"folder as input", "", []string{t.TempDir()}, 1, "is a directory"},
+		{"folder without books", "", []string{t.TempDir()}, 1, "no .txt file in folder"},
+		{"unknown rules", "", []string{"--rules=best"}, 2, `unknown rules "best", want nltk or improved`},
+		{"document beyond all bounds", strings.Repeat("word ", 7<<20), nil, 1, "read standard input: line 1: the line is longer than 32 MiB"},
 		{"missing model", "A.", []string{"--model", "no-such-file"}, 1, "no-such-file"},
 		{"model of the wrong kind", "A.", []string{"--model", clitest.WriteFile(t, "m", `{"a":1}`)}, 1, "no AbbrevTypes"},
 		{"cut-off gzip", text[:len(text)-10], nil, 1, "read standard input: unexpected EOF"},
@@ -158,7 +179,7 @@ func TestCancel(t *testing.T) {
 		cancel()
 	}()
 	var o options
-	o.Form = "auto"
+	o.Form, o.Rules = "auto", "nltk"
 	err := o.run(ctx, &cli.Env{Stdin: in, Stdout: io.Discard, Stderr: io.Discard, Getenv: os.Getenv}, nil)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
@@ -214,6 +235,10 @@ func TestGolden(t *testing.T) {
 	want := unpack(t, golden(t, "books/golden/gutenberg.shared.punkt_sentences.txt.gz"))
 	if status, stdout, stderr := run("", args...); status != 0 || stdout != want {
 		t.Errorf("books: exit %d, %d bytes, want %d\n%s", status, len(stdout), len(want), stderr)
+	}
+	status, stdout, stderr := run("", golden(t, "books/gutenberg"), golden(t, "books/state_union"))
+	if status != 0 || strings.Count(stderr, "taken as Latin-1") != 8 || strings.Count(stdout, "\n\n") != len(books)+65 {
+		t.Errorf("folder of books: exit %d, %d documents: %s", status, strings.Count(stdout, "\n\n"), stderr)
 	}
 	if status, _, stderr := run("", golden(t, "books/gutenberg/shakespeare-caesar.txt")); status != 1 || !strings.Contains(stderr, "is not UTF-8") {
 		t.Errorf("Latin-1 book: exit %d: %s", status, stderr)
