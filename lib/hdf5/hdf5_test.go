@@ -148,7 +148,7 @@ func TestDamagedChunk(t *testing.T) {
 // value is what the written test files hold.
 func value(row, column int) int32 { return int32((row*7919 + column*104729) % 30011) }
 
-func writeFile(t *testing.T, name string, rows, threads int) {
+func writeFile(t testing.TB, name string, rows, threads int) {
 	t.Helper()
 	w, err := Create(name)
 	if err != nil {

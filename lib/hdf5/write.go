@@ -226,9 +226,19 @@ func planes[T Element](b []byte, values []T) []byte {
 			b[i] = byte(v)
 		}
 	case []int32:
-		p0, p1, p2, p3 := b[:n], b[n:2*n], b[2*n:3*n], b[3*n:4*n]
+		var any int32
+		p0, p1 := b[:n], b[n:2*n]
 		for i, v := range values {
-			p0[i], p1[i], p2[i], p3[i] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
+			p0[i], p1[i] = byte(v), byte(v>>8)
+			any |= v
+		}
+		if any>>16 == 0 { // ids of most vocabularies
+			clear(b[2*n:])
+			break
+		}
+		p2, p3 := b[2*n:3*n], b[3*n:]
+		for i, v := range values {
+			p2[i], p3[i] = byte(v>>16), byte(v>>24)
 		}
 	}
 	return b
