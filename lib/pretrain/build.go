@@ -32,6 +32,7 @@ type Build struct {
 
 	mu       sync.Mutex
 	manifest *Manifest
+	kept     map[string]ShardEntry // shards that are whole already, by input
 	made     int
 }
 
@@ -52,7 +53,8 @@ func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
 	}
 	undo, err := b.begin(fresh)
 	if err == nil {
-		err = b.all(ctx, inputs)
+		threads := max(b.Threads/b.workers(inputs), 1) // to compress a shard
+		err = b.each(ctx, inputs, func(ctx context.Context, input string) error { return b.one(ctx, input, threads) })
 	}
 	if err == nil {
 		b.manifest.Complete = true
@@ -103,28 +105,25 @@ func (b *Build) Plan(ctx context.Context, inputs []string) ([]string, error) {
 	}
 	var missing []string
 	for _, input := range inputs {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		_, whole, err := b.whole(input)
-		if err != nil {
-			return nil, err
-		}
-		if whole == nil {
+		if _, whole := b.kept[input]; !whole {
 			missing = append(missing, input)
 		}
 	}
 	return missing, nil
 }
 
-// check refuses inputs, or a folder, that do not fit; fresh tells that the folder held no manifest.
+// check refuses inputs, or a folder, that do not fit, and finds the shards that are whole; fresh tells that the folder held no manifest.
 func (b *Build) check(ctx context.Context, inputs []string) (fresh bool, err error) {
 	if err := b.checkInputs(ctx, inputs); err != nil {
 		return false, err
 	}
 	want := &Manifest{Version: b.Version, Options: b.Options, VarySeed: b.VarySeed,
 		Vocabulary: VocabularyEntry{b.Tokenizer.Vocabulary().Size(), b.Tokenizer.Vocabulary().SHA256}}
-	return b.open(want, inputs)
+	if fresh, err = b.open(want, inputs); err != nil {
+		return false, err
+	}
+	b.kept = map[string]ShardEntry{}
+	return fresh, b.each(ctx, inputs, b.compare)
 }
 
 func (b *Build) checkInputs(ctx context.Context, inputs []string) error {
@@ -222,16 +221,20 @@ func (b *Build) begin(fresh bool) (undo func(), err error) {
 	return undo, b.manifest.Write(b.Dir)
 }
 
-func (b *Build) all(ctx context.Context, inputs []string) error {
+// each calls work for the inputs, Threads of them at a time, until the first error.
+func (b *Build) each(ctx context.Context, inputs []string, work func(ctx context.Context, input string) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	workers := min(max(b.Threads, 1), len(inputs))
 	queue := make(chan string)
 	var wait sync.WaitGroup
-	for range workers {
+	for range b.workers(inputs) {
 		wait.Go(func() {
 			for name := range queue {
-				if err := b.one(ctx, name, max(b.Threads/workers, 1)); err != nil {
+				err := ctx.Err()
+				if err == nil {
+					err = work(ctx, name)
+				}
+				if err != nil {
 					cancel(err)
 				}
 			}
@@ -248,75 +251,80 @@ func (b *Build) all(ctx context.Context, inputs []string) error {
 	return context.Cause(ctx)
 }
 
-// one makes the shard of one input unless it is whole already.
-func (b *Build) one(ctx context.Context, input string, threads int) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// workers returns how many inputs are worked on at a time.
+func (b *Build) workers(inputs []string) int { return min(max(b.Threads, 1), len(inputs)) }
+
+// compare keeps the shard of an input if it is whole, and refuses one that is whole but was made from another text.
+func (b *Build) compare(_ context.Context, input string) error {
+	entry := b.manifest.Find(OutputName(input))
+	if entry == nil {
+		return nil
 	}
-	sum, whole, err := b.whole(input)
+	path := filepath.Join(b.Dir, entry.File)
+	if have, _, err := stream.SHA256(path); err != nil || have != entry.SHA256 {
+		return nil // lost or damaged: it is made again
+	}
+	sum, _, err := stream.SHA256(input)
 	if err != nil {
 		return err
 	}
-	if whole != nil {
-		return b.finish(*whole, true)
+	if sum != entry.InputSHA256 {
+		err := fmt.Errorf("%s was made from another text than %s now holds (SHA-256 %.12s, not %.12s)", path, input, entry.InputSHA256, sum)
+		return fault.WithHint(err, "write to another folder (-o), remove that shard, or use --force to make all shards anew")
 	}
-	e, err := b.make(ctx, input, OutputName(input), threads)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kept[input] = *entry
+	return nil
+}
+
+// one makes the shard of one input unless it is whole already.
+func (b *Build) one(ctx context.Context, input string, threads int) error {
+	if e, whole := b.kept[input]; whole {
+		return b.finish(e, true)
+	}
+	sum, _, err := stream.SHA256(input)
+	if err != nil {
+		return err
+	}
+	x, e, err := b.Instances(ctx, input)
 	if err != nil {
 		return err
 	}
 	e.InputSHA256 = sum
+	path := filepath.Join(b.Dir, e.File)
+	if err := WriteInstances(ctx, path, x, threads); err != nil {
+		return err
+	}
+	if e.SHA256, e.Bytes, err = stream.SHA256(path); err != nil {
+		return err
+	}
 	return b.finish(e, false)
 }
 
-// whole returns the SHA-256 of an input, and the entry of its shard if that is whole already.
-func (b *Build) whole(input string) (sum string, e *ShardEntry, err error) {
-	if sum, _, err = stream.SHA256(input); err != nil {
-		return "", nil, err
-	}
-	out := OutputName(input)
-	var entry ShardEntry
-	b.mu.Lock()
-	if old := b.manifest.Find(out); old != nil {
-		entry = *old
-	}
-	b.mu.Unlock()
-	if entry.InputSHA256 != sum {
-		return sum, nil, nil
-	}
-	have, _, err := stream.SHA256(filepath.Join(b.Dir, out))
-	if err != nil || have != entry.SHA256 {
-		return sum, nil, nil
-	}
-	return sum, &entry, nil
-}
-
-func (b *Build) make(ctx context.Context, input, out string, threads int) (ShardEntry, error) {
-	e := ShardEntry{File: out, Input: filepath.Base(input)}
+// Instances makes the instances of one input, and of its shard's entry what they tell.
+func (b *Build) Instances(ctx context.Context, input string) (*Instances, ShardEntry, error) {
+	e := ShardEntry{File: OutputName(input), Input: filepath.Base(input)}
 	in, err := stream.Open(ctx, input, nil)
 	if err != nil {
-		return e, err
+		return nil, e, err
 	}
 	defer in.Close()
 	docs, err := ReadDocuments(in, input, b.Tokenizer)
 	if err != nil {
-		return e, err
+		return nil, e, err
 	}
 	e.Documents, e.Sentences = docs.Len(), docs.Sentences
 	o := b.Options
 	if o.Seed, err = b.seed(input); err != nil {
-		return e, err
+		return nil, e, err
 	}
 	x, err := Make(ctx, docs, b.Tokenizer.Vocabulary(), o)
 	if err != nil {
-		return e, err
+		return nil, e, err
 	}
 	e.Rows, e.Tokens, e.Masked, e.RandomNext = x.Len(), x.Tokens(), x.Masked(), x.RandomNext()
-	path := filepath.Join(b.Dir, out)
-	if err := WriteInstances(ctx, path, x, threads); err != nil {
-		return e, err
-	}
-	e.SHA256, e.Bytes, err = stream.SHA256(path)
-	return e, err
+	return x, e, nil
 }
 
 // finish records a whole shard in the manifest on disk, so that a later run finds it.

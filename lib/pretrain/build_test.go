@@ -127,12 +127,22 @@ func TestBuildContinues(t *testing.T) {
 		t.Error("the second run leaves other files than the first")
 	}
 
-	// An input that changed is made again.
+	// A shard of an input that has changed is refused, and the folder is left as it was; without the shard, it is made again.
 	text, err := os.ReadFile(inputs[2])
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(inputs[2], append(text, "a new one\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = newBuild(t, b.Dir).Run(context.Background(), inputs)
+	if err == nil || !strings.Contains(err.Error(), "x_training_2.hdf5 was made from another text than "+inputs[2]+" now holds (SHA-256 ") || fault.HintOf(err) == "" {
+		t.Errorf("changed input: %v", err)
+	}
+	if diff := cmp.Diff(want, clitest.ReadFolder(t, b.Dir)); diff != "" {
+		t.Error("a refused run changes the folder")
+	}
+	if err := os.Remove(filepath.Join(b.Dir, "x_training_2.hdf5")); err != nil {
 		t.Fatal(err)
 	}
 	if made, kept := run(newBuild(t, b.Dir)); made != 1 || kept != 3 {
@@ -162,6 +172,7 @@ func TestBuildErrors(t *testing.T) {
 		want   string
 	}{
 		{"other options", func(b *Build) { b.Options.MaxPred = 4 }, inputs, "were made with --max-pred 3, not 4"},
+		{"whole words", func(b *Build) { b.Options.WholeWords = true }, inputs, "were made with --whole-word-masking false, not true"},
 		{"other seeds", func(b *Build) { b.VarySeed = true }, inputs, "were made with --seed-per-shard false, not true"},
 		{"missing input", func(*Build) {}, []string{inputs[0], "none.txt"}, "none.txt: no such file"},
 		{"a folder as input", func(*Build) {}, []string{filepath.Dir(inputs[0])}, "is a directory"},

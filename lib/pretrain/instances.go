@@ -27,6 +27,7 @@ type Options struct {
 	ShortSeqProb float64 `json:"short_seq_prob"`
 	Seed         int64   `json:"random_seed"`
 	LowerCase    bool    `json:"do_lower_case"`
+	WholeWords   bool    `json:"do_whole_word_mask"` // all pieces of a word are masked or none
 }
 
 // Check refuses options that make no examples.
@@ -156,13 +157,18 @@ type maker struct {
 	chunk [][]int32 // sentences collected for the next instance
 	a, b  []int32
 
-	picks    []int32 // candidate positions
+	words    []int32 // what is masked together: the first position, and in the low wordBits the number of pieces
 	original []int32 // the instance before any is masked
+
+	continues []bool // by id: the piece continues a word; nil when every piece is masked alone
 }
 
 // Make makes the instances of a shard (spec: pretraining 1.6). The documents are shuffled in place.
 func Make(ctx context.Context, docs *Documents, vocab *wordpiece.Vocabulary, o Options) (*Instances, error) {
 	m := &maker{Instances: &Instances{Options: o}, rng: newTwister(o.Seed), vocab: vocab, docs: docs}
+	if o.WholeWords {
+		m.continues = continuations(vocab)
+	}
 	m.reserve()
 	list := docs.list
 	shuffle(m.rng, list)
@@ -190,6 +196,7 @@ func (m *maker) reserve() {
 	}
 	tokens = tokens * m.Options.Dupe * 23 / 20 // specials and random seconds
 	m.tokens = make([]int32, 0, tokens)
+	m.rows = make([]instance, 0, tokens*10/9/m.Options.Seq+m.Options.Dupe*m.docs.Len())
 	masked := int(float64(tokens) * min(m.Options.MaskedLMProb*1.02, 1))
 	m.positions, m.labels = make([]int32, 0, masked), make([]int32, 0, masked)
 }
@@ -295,15 +302,34 @@ func (m *maker) emit(a, b []int32, randomNext bool) error {
 	return nil
 }
 
-// mask chooses the tokens to predict, replaces them in ids, and appends their positions and original ids, ascending.
+// wordBits hold the number of a word's pieces.
+const wordBits = 10
+
+// mask chooses the tokens to predict, replaces them in ids, and appends their positions and original ids, ascending. A word with more
+// pieces than are still to be chosen is passed over.
 func (m *maker) mask(ids []int32) {
-	picks := m.candidates(ids)
-	m.rng.shuffleSmall(picks)
+	m.candidates(ids)
+	m.rng.shuffleSmall(m.words)
 	m.original = append(m.original[:0], ids...)
+	left := m.toPredict(len(ids))
 	var chosen [maxInstanceIDs / 64]uint64
-	for _, p := range picks[:min(m.toPredict(len(ids)), len(picks))] {
-		chosen[p/64] |= 1 << (p % 64)
-		m.replace(ids, p)
+	for _, w := range m.words {
+		if left == 0 {
+			break
+		}
+		pieces := int(w & (1<<wordBits - 1))
+		if pieces > left {
+			continue
+		}
+		left -= pieces
+		for p := w >> wordBits; pieces > 0; p++ {
+			if m.special(m.original[p]) {
+				continue
+			}
+			chosen[p/64] |= 1 << (p % 64)
+			m.replace(ids, p)
+			pieces--
+		}
 	}
 	for k, word := range chosen {
 		for ; word != 0; word &= word - 1 {
@@ -313,17 +339,35 @@ func (m *maker) mask(ids []int32) {
 	}
 }
 
-// candidates returns the positions of ids that may be masked.
-func (m *maker) candidates(ids []int32) []int32 {
-	m.picks = slices.Grow(m.picks[:0], len(ids))[:len(ids)]
+// candidates lists the words of ids that may be masked. As in the original, a piece that continues a word belongs to the one before it
+// even where B begins with it.
+func (m *maker) candidates(ids []int32) {
+	m.words = slices.Grow(m.words[:0], len(ids))[:len(ids)]
 	n := 0
-	for i, id := range ids {
-		m.picks[n] = int32(i)
-		if id != m.vocab.Cls && id != m.vocab.Sep {
-			n++
+	for p, id := range ids {
+		if m.special(id) {
+			continue
 		}
+		if m.continues != nil && n > 0 && m.continues[id] {
+			m.words[n-1]++
+			continue
+		}
+		m.words[n] = int32(p<<wordBits | 1)
+		n++
 	}
-	return m.picks[:n]
+	m.words = m.words[:n]
+}
+
+// special tells [CLS] and [SEP], which are never masked.
+func (m *maker) special(id int32) bool { return id == m.vocab.Cls || id == m.vocab.Sep }
+
+// continuations tells by id which pieces continue a word.
+func continuations(vocab *wordpiece.Vocabulary) []bool {
+	list := make([]bool, vocab.Size())
+	for id, token := range vocab.Tokens {
+		list[id] = strings.HasPrefix(token, "##")
+	}
+	return list
 }
 
 // toPredict returns how many of n tokens are to be predicted; halves are rounded to even.

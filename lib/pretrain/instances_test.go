@@ -1,6 +1,7 @@
 package pretrain
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -231,6 +232,54 @@ func TestGoldenInstances(t *testing.T) {
 		}
 		if got := instanceDigest(t, x); got != c.digest {
 			t.Errorf("seq %d: digest %s, want %s", c.seq, got, c.digest)
+		}
+	}
+}
+
+// Against a slow plain version with CPython's own generator, testdata/wholewords.py.
+func TestWholeWords(t *testing.T) {
+	text, err := os.ReadFile("testdata/wholewords.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Whole             bool
+		Seq, Pred, Dupe   int
+		Prob              float64
+		Seed              int64
+		Instances, Masked int
+		SHA256            string
+	}
+	if err := json.Unmarshal(text, &cases); err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open("testdata/wholewords.vocab.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	v, err := wordpiece.Load(in, "vocab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentences, err := os.ReadFile("testdata/wholewords.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) != 10 {
+		t.Errorf("%d cases", len(cases))
+	}
+	for _, c := range cases {
+		docs, err := ReadDocuments(bytes.NewReader(sentences), "x", wordpiece.New(v, wordpiece.Options{LowerCase: true}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := Make(context.Background(), docs, v, Options{Seq: c.Seq, MaxPred: c.Pred, Dupe: c.Dupe, MaskedLMProb: c.Prob, ShortSeqProb: 0.1, Seed: c.Seed, WholeWords: c.Whole})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := instanceDigest(t, x); x.Len() != c.Instances || x.Masked() != c.Masked || got != c.SHA256 {
+			t.Errorf("%+v: %d instances, %d masked, digest %s", c, x.Len(), x.Masked(), got)
 		}
 	}
 }

@@ -105,7 +105,7 @@ func (m *Manifest) Differs(want *Manifest) string {
 	}{
 		{"--seq", a.Seq, b.Seq}, {"--max-pred", a.MaxPred, b.MaxPred}, {"--dupe", a.Dupe, b.Dupe}, {"--masked-lm-prob", a.MaskedLMProb, b.MaskedLMProb},
 		{"--short-seq-prob", a.ShortSeqProb, b.ShortSeqProb}, {"--seed", a.Seed, b.Seed}, {"--do-lower-case", a.LowerCase, b.LowerCase},
-		{"--seed-per-shard", m.VarySeed, want.VarySeed},
+		{"--whole-word-masking", a.WholeWords, b.WholeWords}, {"--seed-per-shard", m.VarySeed, want.VarySeed},
 	} {
 		if c.then != c.here {
 			return fmt.Sprintf("made with %s %v, not %v", c.option, c.then, c.here)

@@ -1,10 +1,13 @@
 package pretrain
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // twister is the Mersenne Twister as Python's random module seeds and draws it: shards equal the reference's draw for draw.
 type twister struct {
-	state [624]uint32
+	state words
 	out   [624]uint32 // outputs made of state
 	next  int         // the first of them not yet drawn
 }
@@ -20,7 +23,7 @@ func newTwister(seed int64) *twister {
 		key = append(key, high)
 	}
 	t := &twister{next: 624}
-	s := &t.state
+	var s [624]uint32
 	s[0] = 19650218
 	for i := 1; i < len(s); i++ {
 		s[i] = 1812433253*(s[i-1]^s[i-1]>>30) + uint32(i)
@@ -41,32 +44,51 @@ func newTwister(seed int64) *twister {
 		advance()
 	}
 	s[0] = 1 << 31
+	for i, v := range s {
+		t.state.set(i, v)
+	}
 	return t
 }
 
+// refill makes the next 624 outputs, two words at a time.
 func (t *twister) refill() {
 	const n, m = 624, 397
 	s := &t.state
-	for i := range n - m {
-		s[i] = s[i+m] ^ twist(s[i], s[i+1])
+	for i := 0; i < n-m-1; i += 2 {
+		s.setPair(i, s.pair(i+m)^twist(s.pair(i), s.pair(i+1)))
 	}
-	for i := n - m; i < n-1; i++ {
-		s[i] = s[i+m-n] ^ twist(s[i], s[i+1])
+	s.set(n-m-1, s.get(n-1)^uint32(twist(uint64(s.get(n-m-1)), uint64(s.get(n-m)))))
+	for i := n - m; i < n-1; i += 2 {
+		s.setPair(i, s.pair(i+m-n)^twist(s.pair(i), s.pair(i+1)))
 	}
-	s[n-1] = s[m-1] ^ twist(s[n-1], s[0])
-	for i, y := range s {
-		y ^= y >> 11
-		y ^= y << 7 & 0x9d2c5680
-		y ^= y << 15 & 0xefc60000
-		t.out[i] = y ^ y>>18
+	s.set(n-1, s.get(m-1)^uint32(twist(uint64(s.get(n-1)), uint64(s.get(0)))))
+	for i := 0; i < n; i += 2 {
+		y := s.pair(i)
+		y ^= y >> 11 & ((1<<21 - 1) * both)
+		y ^= y << 7 & (0x9d2c5680 * both)
+		y ^= y << 15 & (0xefc60000 * both)
+		y ^= y >> 18 & ((1<<14 - 1) * both)
+		t.out[i], t.out[i+1] = uint32(y), uint32(y>>32)
 	}
 	t.next = 0
 }
 
-func twist(a, b uint32) uint32 {
-	y := a&(1<<31) | b&(1<<31-1)
-	return y>>1 ^ -(y&1)&0x9908b0df
+// both has a one in each of two words; a word times both is that word twice.
+const both = 1<<32 | 1
+
+// twist mixes words and their successors, two of each.
+func twist(a, b uint64) uint64 {
+	y := a&(1<<31*both) | b&((1<<31-1)*both)
+	return y>>1&((1<<31-1)*both) ^ y&both*0x9908b0df
 }
+
+// words are 624 words of 32 bits, of which neighbours can be taken in pairs.
+type words [4 * 624]byte
+
+func (w *words) get(i int) uint32        { return binary.LittleEndian.Uint32(w[4*i:]) }
+func (w *words) set(i int, v uint32)     { binary.LittleEndian.PutUint32(w[4*i:], v) }
+func (w *words) pair(i int) uint64       { return binary.LittleEndian.Uint64(w[4*i:]) }
+func (w *words) setPair(i int, v uint64) { binary.LittleEndian.PutUint64(w[4*i:], v) }
 
 // uint32 returns the next 32-bit output.
 func (t *twister) uint32() uint32 {
@@ -119,11 +141,7 @@ func (t *twister) shuffleSmall(x []int32) {
 		n := bits.Len(uint(i + 1))
 		shift, last := 32-n, max(1<<(n-1)-1, 1) // the last place that draws this many bits
 		for i >= last {
-			if t.next == len(t.out) {
-				t.refill()
-			}
-			j := int(t.out[t.next] >> (shift & 31))
-			t.next++
+			j := int(t.uint32() >> (shift & 31))
 			refused := (i - j) >> 63 // -1 or 0
 			j += (i - j) & refused
 			x[i], x[j] = x[j], x[i]

@@ -11,8 +11,8 @@ for number; its trainer reads them. Training reads files with "training" in thei
 Each sequence is a pair of text pieces, the second one the true next or a random one; 15 % of the tokens are chosen for prediction, of
 which 80 % become [MASK], 10 % a random piece, 10 % stay. Everything is made --dupe times with other draws.
 
-A shard that is whole already, made with the same options from the same text, is skipped: the same command run again continues an
-interrupted run. Other options or another vocabulary in FOLDER are an error unless --force is given.
+A shard that is whole already, made with the same options from the same text, is kept: the same command run again continues an
+interrupted run. Other options, another vocabulary or another text than those of FOLDER are an error unless --force is given.
 
 # Options
 
@@ -25,13 +25,24 @@ The reference gives every shard the same seed, so that shards share their random
 
 keeps case and accents, for a cased vocabulary.
 
-The reference's names --vocab_file, --max_seq_length, --max_predictions_per_seq, --dupe_factor, --random_seed and --do_lower_case 0|1
-mean --vocab, --seq, --max-pred, --dupe, --seed and --cased.
+	--whole-word-masking
+
+masks all pieces of a word or none, draw for draw as Google's BERT does with --do_whole_word_mask. A word with more pieces than are
+still to be predicted is passed over, so that a short sequence may have fewer masked tokens, or none.
+
+	--text[=N]
+
+prints the first N sequences (20) of each SHARD for people to read, and writes nothing. SHARD may be an HDF5 file too, then the vocabulary
+is the vocab.txt beside it if --vocab does not name one.
+
+The reference's names --vocab_file, --max_seq_length, --max_predictions_per_seq, --dupe_factor, --random_seed, --do_lower_case 0|1 and
+--do_whole_word_mask mean --vocab, --seq, --max-pred, --dupe, --seed, --cased and --whole-word-masking.
 
 # Examples
 
 	mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards
 	mkpretrain --vocab vocab.txt --seq 512 --max-pred 80 -o phase2 shards/*.txt
+	mkpretrain --text=3 phase1/training_0.hdf5
 
 # Exit status
 
@@ -71,12 +82,13 @@ var program = cli.Program{
 	Args:    "SHARD...",
 	Summary: "make HDF5 pre-training shards from shards of sentences",
 	Help: `Reads text shards (one sentence a line, a blank line after each document) and writes into the output folder one HDF5 file each, in the
-layout of NVIDIA's BERT for PyTorch, with vocab.txt and manifest.json. A folder as SHARD means its .txt files. Shards already whole are skipped, so that the same command continues
+layout of NVIDIA's BERT for PyTorch, with vocab.txt and manifest.json. A folder as SHARD means its .txt files. Shards already whole are kept, so that the same command continues
 an interrupted run. The reference's names (--max_seq_length, --max_predictions_per_seq, --dupe_factor, --random_seed, --vocab_file,
---do_lower_case 0|1) are accepted.`,
+--do_lower_case 0|1, --do_whole_word_mask) are accepted.`,
 	Examples: `
   mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards
-  mkpretrain --vocab vocab.txt --seq 512 --max-pred 80 -o phase2 shards/*.txt`,
+  mkpretrain --vocab vocab.txt --seq 512 --max-pred 80 -o phase2 shards/*.txt
+  mkpretrain --text=3 phase1/training_0.hdf5`,
 }
 
 type options struct {
@@ -91,32 +103,12 @@ type options struct {
 	Seed     int64   `long:"seed" value-name:"N" description:"seed of the random draws"`
 	VarySeed bool    `long:"seed-per-shard" description:"add the number in the shard's name to the seed (default: one seed for all, as the reference)"`
 	Cased    bool    `long:"cased" description:"keep case and accents"`
+	Words    bool    `long:"whole-word-masking" description:"mask all pieces of a word or none"`
+	Text     int     `long:"text" value-name:"N" optional:"yes" optional-value:"20" description:"print the first N sequences of each SHARD (text or HDF5) and write nothing"`
 	Force    bool    `long:"force" description:"make shards anew, whatever the folder holds"`
 	DryRun   bool    `long:"dry-run" description:"print the names of the shards to make, and make nothing"`
 
-	VocabFile   func(string)    `long:"vocab-file" hidden:"true"`
-	MaxSeq      func(int)       `long:"max-seq-length" hidden:"true"`
-	MaxPerSeq   func(int)       `long:"max-predictions-per-seq" hidden:"true"`
-	DupeFactor  func(int)       `long:"dupe-factor" hidden:"true"`
-	RandomSeed  func(int64)     `long:"random-seed" hidden:"true"`
-	DoLowerCase func(int) error `long:"do-lower-case" hidden:"true"`
-}
-
-func newOptions() *options {
-	o := &options{Seq: 128, MaxPred: 20, Dupe: 5, Masked: 0.15, Short: 0.1, Seed: 12345}
-	o.VocabFile = func(s string) { o.Vocab = s }
-	o.MaxSeq = func(n int) { o.Seq = n }
-	o.MaxPerSeq = func(n int) { o.MaxPred = n }
-	o.DupeFactor = func(n int) { o.Dupe = n }
-	o.RandomSeed = func(n int64) { o.Seed = n }
-	o.DoLowerCase = func(n int) error {
-		if n != 0 && n != 1 {
-			return fmt.Errorf("want 0 or 1, not %d", n)
-		}
-		o.Cased = n == 0
-		return nil
-	}
-	return o
+	reference
 }
 
 func main() {
@@ -125,19 +117,13 @@ func main() {
 }
 
 func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
-	how := pretrain.Options{Seq: o.Seq, MaxPred: o.MaxPred, Dupe: o.Dupe, MaskedLMProb: o.Masked, ShortSeqProb: o.Short, Seed: o.Seed, LowerCase: !o.Cased}
-	switch {
-	case o.Vocab == "":
-		return fault.WithHint(fault.Usagef("no vocabulary: --vocab FILE is needed"), "%s --help lists the options", env.Name)
-	case o.Output == "":
-		return fault.WithHint(fault.Usagef("no output folder: -o FOLDER is needed"), "%s --help lists the options", env.Name)
-	case len(args) == 0:
-		return fault.WithHint(fault.Usagef("no shards to read"), "name the files that shard has written")
-	}
-	if err := how.Check(); err != nil {
+	if err := o.check(env, args); err != nil {
 		return err
 	}
-	text, vocab, err := o.vocabulary(ctx, env)
+	if o.Text > 0 {
+		return o.print(ctx, env, args)
+	}
+	build, err := o.build(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -149,17 +135,15 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 			env.Warnf(`%s has neither "training" nor "test" in its name: no program will read it by itself`, out)
 		}
 	}
-	build := &pretrain.Build{Dir: o.Output, Options: how, VarySeed: o.VarySeed, Vocabulary: text, Threads: env.Threads(), Force: o.Force, Version: cli.Version,
-		Tokenizer: wordpiece.New(vocab, wordpiece.Options{LowerCase: how.LowerCase})}
 	if o.DryRun {
 		return dryRun(ctx, env, build, args)
 	}
-	var made, skipped, rows, masked int
+	var made, kept, rows, masked int
 	progress := env.Progress("making", "shards", int64(len(args)))
 	defer progress.Finish()
 	build.Done = func(e pretrain.ShardEntry, whole bool) {
 		if whole {
-			skipped++
+			kept++
 		} else {
 			made, rows, masked = made+1, rows+e.Rows, masked+e.Masked
 		}
@@ -172,8 +156,50 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	if _, err := build.Run(ctx, args); err != nil {
 		return err
 	}
-	env.Summaryf("made %d shards with %d sequences and %d masked tokens, kept %d whole ones", made, rows, masked, skipped)
+	env.Summaryf("made %d shards with %d sequences and %d masked tokens, kept %d whole ones", made, rows, masked, kept)
 	return nil
+}
+
+// how returns the options of the work itself.
+func (o *options) how() pretrain.Options {
+	return pretrain.Options{Seq: o.Seq, MaxPred: o.MaxPred, Dupe: o.Dupe, MaskedLMProb: o.Masked, ShortSeqProb: o.Short, Seed: o.Seed,
+		LowerCase: !o.Cased, WholeWords: o.Words}
+}
+
+func (o *options) check(env *cli.Env, args []string) error {
+	printing := o.Text != 0
+	switch {
+	case o.Text < 0:
+		return fault.Usagef("--text: %d sequences", o.Text)
+	case printing && (o.Output != "" || o.DryRun || o.Force):
+		return fault.Usagef("--text writes no files: leave out --output, --dry-run and --force")
+	case !printing && o.Vocab == "":
+		return fault.WithHint(fault.Usagef("no vocabulary: --vocab FILE is needed"), "%s --help lists the options", env.Name)
+	case !printing && o.Output == "":
+		return fault.WithHint(fault.Usagef("no output folder: -o FOLDER is needed"), "%s --help lists the options", env.Name)
+	case len(args) == 0:
+		return fault.WithHint(fault.Usagef("no shards to read"), "name the files that shard has written")
+	}
+	return o.how().Check()
+}
+
+// build reads the vocabulary and returns what makes shards with it.
+func (o *options) build(ctx context.Context, env *cli.Env) (*pretrain.Build, error) {
+	in, err := stream.Open(ctx, o.Vocab, env.Stdin)
+	if err != nil {
+		return nil, fault.WithHint(err, "--vocab names a vocabulary file, such as BERT's vocab.txt")
+	}
+	defer in.Close()
+	text, err := io.ReadAll(in)
+	if err != nil {
+		return nil, err
+	}
+	vocab, err := wordpiece.Load(bytes.NewReader(text), o.Vocab)
+	if err != nil {
+		return nil, err
+	}
+	return &pretrain.Build{Dir: o.Output, Options: o.how(), VarySeed: o.VarySeed, Vocabulary: text, Threads: env.Threads(), Force: o.Force,
+		Version: cli.Version, Tokenizer: wordpiece.New(vocab, wordpiece.Options{LowerCase: !o.Cased})}, nil
 }
 
 func dryRun(ctx context.Context, env *cli.Env, build *pretrain.Build, args []string) error {
@@ -188,19 +214,4 @@ func dryRun(ctx context.Context, env *cli.Env, build *pretrain.Build, args []str
 	}
 	env.Summaryf("would make %d shards, keep %d whole ones", len(missing), len(args)-len(missing))
 	return nil
-}
-
-// vocabulary returns the vocabulary file as it is and as it was understood.
-func (o *options) vocabulary(ctx context.Context, env *cli.Env) ([]byte, *wordpiece.Vocabulary, error) {
-	in, err := stream.Open(ctx, o.Vocab, env.Stdin)
-	if err != nil {
-		return nil, nil, fault.WithHint(err, "--vocab names a vocabulary file, such as BERT's vocab.txt")
-	}
-	defer in.Close()
-	text, err := io.ReadAll(in)
-	if err != nil {
-		return nil, nil, err
-	}
-	vocab, err := wordpiece.Load(bytes.NewReader(text), o.Vocab)
-	return text, vocab, err
 }

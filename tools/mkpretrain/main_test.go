@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"hpcbert/lib/cli/clitest"
 	"hpcbert/lib/pretrain"
@@ -113,8 +116,115 @@ func TestDryRunListsWhatIsMissing(t *testing.T) {
 	if err := os.WriteFile("x_training_0.txt", []byte("b\na\n\nc\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if status, stdout, _ := dry(); status != 0 || stdout != all {
-		t.Errorf("changed text: status %d, stdout %q", status, stdout)
+	if status, _, stderr := dry(); status != 1 || !strings.Contains(stderr, "out/x_training_0.hdf5 was made from another text than x_training_0.txt now holds") {
+		t.Errorf("changed text: status %d, stderr %s", status, stderr)
+	}
+}
+
+// A shard as text and the HDF5 file made of it print the same sequences.
+func TestText(t *testing.T) {
+	world(t)
+	how := []string{"--seq", "12", "--max-pred", "4", "--seed", "3"}
+	if status, _, stderr := mkpretrain(append(how, "--vocab", "vocab.txt", "-o", "out", "x_training_0.txt")...); status != 0 {
+		t.Fatal(stderr)
+	}
+	status, fromText, stderr := mkpretrain(append(how, "--vocab", "vocab.txt", "--text=2", "x_training_0.txt")...)
+	if status != 0 {
+		t.Fatal(stderr)
+	}
+	_, fromFile, _ := mkpretrain("--text=2", "out/x_training_0.hdf5")
+	if diff := cmp.Diff(strings.ReplaceAll(fromText, "x_training_0.txt", "out/x_training_0.hdf5"), fromFile); diff != "" {
+		t.Error(diff)
+	}
+	head, rest, _ := strings.Cut(fromFile, "\n")
+	if !strings.HasPrefix(head, "*** out/x_training_0.hdf5: sequence 0 of ") || strings.Count(fromFile, "***\n") != 2 {
+		t.Errorf("printed %s", fromFile)
+	}
+	lines := strings.SplitN(rest, "\n", 6)
+	fields := func(line, name string) []string {
+		text, found := strings.CutPrefix(line, name+": ")
+		if !found {
+			t.Fatalf("%q is not %s", line, name)
+		}
+		return strings.Fields(text)
+	}
+	tokens, positions := fields(lines[0], "tokens"), fields(lines[3], "masked_lm_positions")
+	if len(tokens) != len(fields(lines[1], "segment_ids")) || tokens[0] != "[CLS]" || tokens[len(tokens)-1] != "[SEP]" {
+		t.Errorf("tokens %q, %s", tokens, lines[1])
+	}
+	if len(positions) < 1 || len(positions) != len(fields(lines[4], "masked_lm_labels")) {
+		t.Errorf("%s\n%s", lines[3], lines[4])
+	}
+	if _, all, _ := mkpretrain("--text", "out/x_training_0.hdf5"); strings.Count(all, "***\n") != 20 {
+		t.Error("not twenty sequences by default")
+	}
+	if status, _, stderr := mkpretrain("--vocab", "other.txt", "--text", "out/x_training_0.hdf5"); status != 1 || !strings.Contains(stderr, "other.txt") {
+		t.Errorf("status %d, stderr %s", status, stderr)
+	}
+	if err := os.WriteFile("short.txt", []byte("[UNK]\n[CLS]\n[SEP]\n[MASK]\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, stderr := mkpretrain("--vocab", "short.txt", "--text", "out/x_training_0.hdf5"); status != 1 || !strings.Contains(stderr, "beyond a vocabulary of 4") {
+		t.Errorf("status %d, stderr %s", status, stderr)
+	}
+}
+
+// child makes this test program run mkpretrain instead, so that it can be killed.
+const child = "MKPRETRAIN_TEST_ARGS"
+
+func TestMain(m *testing.M) {
+	if args := os.Getenv(child); args != "" {
+		status, _, stderr := mkpretrain(strings.Split(args, " ")...)
+		os.Stderr.WriteString(stderr)
+		os.Exit(status)
+	}
+	os.Exit(m.Run())
+}
+
+// A killed run leaves whole shards only, and the next one goes on from them to the same bytes.
+func TestKilled(t *testing.T) {
+	dir := world(t)
+	if err := os.Mkdir("shards", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 12 {
+		text := strings.Repeat(strings.Repeat("a b c a.\n", 5+i)+"\nc a\nb\n\n", 300)
+		if err := os.WriteFile(fmt.Sprintf("shards/training_%d.txt", i), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := func(out string) []string { return []string{"--vocab", "vocab.txt", "-j", "2", "-o", out, "shards"} }
+	if status, _, stderr := mkpretrain(args("want")...); status != 0 {
+		t.Fatal(stderr)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), child+"="+strings.Join(args("out"), " "))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if made, _ := filepath.Glob("out/*.hdf5"); len(made) >= 3 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	left, _ := filepath.Glob("out/*.hdf5")
+	for _, name := range left {
+		if _, err := pretrain.ReadShard(name); err != nil {
+			t.Errorf("left behind: %v", err)
+		}
+	}
+	if _, err := pretrain.OpenSet("out"); err == nil && len(left) < 12 {
+		t.Error("a folder that is not complete is taken for whole")
+	}
+	status, _, stderr := mkpretrain(args("out")...)
+	if status != 0 || strings.Contains(stderr, "kept 0 whole ones") {
+		t.Errorf("status %d, stderr %s", status, stderr)
+	}
+	if diff := cmp.Diff(clitest.ReadFolder(t, filepath.Join(dir, "want")), clitest.ReadFolder(t, filepath.Join(dir, "out"))); diff != "" {
+		t.Error("the continued run leaves other files than one that was not killed")
 	}
 }
 
@@ -170,8 +280,13 @@ func TestExamples(t *testing.T) {
 			}
 			args = append(args, files...)
 		}
-		if status, _, stderr := mkpretrain(args...); status != 0 || !strings.Contains(stderr, "made 2 shards") {
-			t.Errorf("%s: exit %d: %s", line, status, stderr)
+		status, stdout, stderr := mkpretrain(args...)
+		made := strings.Contains(stderr, "made 2 shards")
+		if strings.Contains(line, "--text") {
+			made = strings.Count(stdout, "\ntokens: [CLS] ") == 3
+		}
+		if status != 0 || !made {
+			t.Errorf("%s: exit %d: %s%s", line, status, stdout, stderr)
 		}
 	}
 }
@@ -196,6 +311,12 @@ func TestBadInput(t *testing.T) {
 		{"unknown flag", with("--sqe", "3", "x_training_0.txt"), 2, "unknown flag", true},
 		{"flag of the wrong kind", with("--seq", "long", "x_training_0.txt"), 2, "--seq", true},
 		{"sequence too short", with("--seq", "4", "x_training_0.txt"), 2, "sequences of 4 tokens", false},
+		{"text and output", with("--text", "x_training_0.txt"), 2, "--text writes no files", false},
+		{"negative text", []string{"--text=-1", "x_training_0.txt"}, 2, "--text: -1 sequences", false},
+		{"text without vocabulary", []string{"--text", "x_training_0.txt"}, 2, "no vocabulary for x_training_0.txt", true},
+		{"text of a shard without vocabulary", []string{"--text", "full/x.hdf5"}, 1, "full/vocab.txt: no such file", true},
+		{"text of what is no shard", []string{"--text", "--vocab", "vocab.txt", "fake.hdf5"}, 1, "open fake.hdf5: not an HDF5 file", true},
+		{"whole words", with("--do_whole_word_mask=perhaps", "x_training_0.txt"), 2, "want true or false", true},
 		{"probability", with("--masked-lm-prob", "15", "x_training_0.txt"), 2, "masked-LM probability 15", false},
 		{"lower case", with("--do_lower_case", "2", "x_training_0.txt"), 2, "want 0 or 1", true},
 		{"missing shard", with("x_training_0.txt", "none_training_0.txt"), 1, "none_training_0.txt: no such file", true},
@@ -219,7 +340,7 @@ func TestBadInput(t *testing.T) {
 		{"other options than before", []string{"--vocab", "vocab.txt", "-o", "made", "--seq", "64", "x_training_0.txt"}, 1, "the shards in made were made with --seq 128, not 64", true},
 		{"other vocabulary than before", []string{"--vocab", "other.txt", "-o", "made", "x_training_0.txt"}, 1, "made with another vocabulary of 9 pieces", true},
 	}
-	put := map[string]string{"spoilt_training_0.txt": "a b\n\n\x00failed: segment: terminated\n", "other.txt": vocabulary + "d\n", "shards.json": "{\n \"train\": 2\n}\n", "docs.jsonl": `{"id":"1","text":"a"}`, "dump.xml": "<mediawiki xml:lang=\"en\">\n"}
+	put := map[string]string{"fake.hdf5": "a sentence.\n", "spoilt_training_0.txt": "a b\n\n\x00failed: segment: terminated\n", "other.txt": vocabulary + "d\n", "shards.json": "{\n \"train\": 2\n}\n", "docs.jsonl": `{"id":"1","text":"a"}`, "dump.xml": "<mediawiki xml:lang=\"en\">\n"}
 	if err := os.Mkdir("made/none", 0o777); err != nil {
 		t.Fatal(err)
 	}
