@@ -364,10 +364,12 @@ func (s *adler) bytes(data []byte) {
 		part := data[:min(len(data), most)]
 		data = data[len(part):]
 		a, b := s.a, s.b
-		for ; len(part) >= 4; part = part[4:] {
-			w, x, y, z := uint64(part[0]), uint64(part[1]), uint64(part[2]), uint64(part[3])
-			b += 4*a + 4*w + 3*x + 2*y + z
-			a += w + x + y + z
+		for ; len(part) >= 8; part = part[8:] { // four products of 16 bits at a time: the sum of all is in the highest
+			const lanes, ones = 0x00ff00ff00ff00ff, 0x0001000100010001
+			x := binary.LittleEndian.Uint64(part)
+			even, odd := x&lanes, x>>8&lanes
+			b += 8*a + even*0x0008000600040002>>48 + odd*0x0007000500030001>>48
+			a += (even + odd) * ones >> 48
 		}
 		for _, v := range part {
 			a += uint64(v)

@@ -216,16 +216,14 @@ func (w *worker[T]) pack(i int) error {
 	return nil
 }
 
-// planes returns what the shuffle filter makes of values: their first bytes, their second bytes, and so on. It may use the memory of b.
+// planes returns what the shuffle filter makes of values: their first bytes, their second bytes, and so on. It uses the memory of b or of values.
 func planes[T Element](b []byte, values []T) []byte {
 	n := len(values)
-	b = slices.Grow(b[:0], n*size[T]())[:n*size[T]()]
 	switch values := any(values).(type) {
 	case []int8:
-		for i, v := range values {
-			b[i] = byte(v)
-		}
+		return unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), n)
 	case []int32:
+		b = slices.Grow(b[:0], 4*n)[:4*n]
 		var any int32
 		p0, p1 := b[:n], b[n:2*n]
 		for i, v := range values {

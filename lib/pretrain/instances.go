@@ -154,11 +154,9 @@ type maker struct {
 	vocab *wordpiece.Vocabulary
 	docs  *Documents
 
-	chunk [][]int32 // sentences collected for the next instance
-	a, b  []int32
-
-	words    []int32 // what is masked together: the first position, and in the low wordBits the number of pieces
-	original []int32 // the instance before any is masked
+	chunk    [][]int32             // sentences collected for the next instance
+	words    []int32               // what is masked together: the first position, and in the low wordBits the number of pieces
+	original [maxInstanceIDs]int32 // ids before they were masked, by position
 
 	continues []bool // by id: the piece continues a word; nil when every piece is masked alone
 }
@@ -233,68 +231,86 @@ func (m *maker) pair(d, target int) (unused int, err error) {
 	if len(m.chunk) >= 2 {
 		end = m.rng.between(1, len(m.chunk)-1)
 	}
-	m.a = join(m.a[:0], m.chunk[:end])
+	a, b := m.chunk[:end], m.chunk[end:]
 	randomNext := len(m.chunk) == 1 || m.rng.random() < 0.5
 	if randomNext {
-		randomNext = m.randomSecond(d, target-len(m.a))
+		b, randomNext = m.randomSecond(d, target-length(a))
 		unused = len(m.chunk) - end
-	} else {
-		m.b = join(m.b[:0], m.chunk[end:])
 	}
-	a, b := truncate(m.rng, m.a, m.b, m.Options.Seq-3)
 	return unused, m.emit(a, b, randomNext)
 }
 
-func join(to []int32, sentences [][]int32) []int32 {
+// length returns the number of tokens of sentences.
+func length(sentences [][]int32) int {
+	n := 0
 	for _, s := range sentences {
-		to = append(to, s...)
+		n += len(s)
 	}
-	return to
+	return n
 }
 
-// randomSecond fills m.b from a random place of a random document, and returns whether that is another document than d: after ten
-// tries, or with a lone document, the same one is taken and counts as the true next.
-func (m *maker) randomSecond(d, want int) bool {
+// randomSecond returns sentences from a random place of a random document, as many as hold the tokens wanted, and whether that is another
+// document than d: after ten tries, or with a lone document, the same one is taken and counts as the true next.
+func (m *maker) randomSecond(d, want int) (sentences [][]int32, other bool) {
 	list := m.docs.list
 	r := d
 	for try := 0; try < 10 && (try == 0 || r == d); try++ {
 		r = m.rng.between(0, len(list)-1)
 	}
-	start := m.rng.between(0, len(list[r])-1)
-	m.b = m.b[:0]
-	for _, sentence := range list[r][start:] {
-		m.b = append(m.b, sentence...)
-		if len(m.b) >= want {
+	sentences = list[r][m.rng.between(0, len(list[r])-1):]
+	n := 0
+	for i, sentence := range sentences {
+		if n += len(sentence); n >= want {
+			sentences = sentences[:i+1]
 			break
 		}
 	}
-	return r != d
+	return sentences, r != d
 }
 
+// span is a part of a row of tokens.
+type span struct{ start, end int }
+
+func (s span) len() int { return s.end - s.start }
+
 // truncate drops tokens from the front or back of the longer of a and b, b when they are equal, until both fit into longest.
-func truncate(rng *twister, a, b []int32, longest int) ([]int32, []int32) {
-	for len(a)+len(b) > longest {
+func truncate(rng *twister, a, b span, longest int) (span, span) {
+	for a.len()+b.len() > longest {
 		front := rng.half()
-		if len(a) > len(b) {
-			a = a[front : len(a)-1+front]
+		if a.len() > b.len() {
+			a.start, a.end = a.start+front, a.end-1+front
 		} else {
-			b = b[front : len(b)-1+front]
+			b.start, b.end = b.start+front, b.end-1+front
 		}
 	}
 	return a, b
 }
 
-func (m *maker) emit(a, b []int32, randomNext bool) error {
-	n := len(a) + len(b) + 3
+// appendSpan appends a part of the tokens of sentences.
+func appendSpan(to []int32, sentences [][]int32, part span) []int32 {
+	for _, s := range sentences {
+		if part.end <= 0 {
+			break
+		}
+		if part.start < len(s) {
+			to = append(to, s[max(part.start, 0):min(part.end, len(s))]...)
+		}
+		part.start, part.end = part.start-len(s), part.end-len(s)
+	}
+	return to
+}
+
+// emit appends the instance of a and b.
+func (m *maker) emit(a, b [][]int32, randomNext bool) error {
+	ofA, ofB := truncate(m.rng, span{0, length(a)}, span{0, length(b)}, m.Options.Seq-3)
+	n := ofA.len() + ofB.len() + 3
 	if n > maxInstanceIDs {
 		err := fmt.Errorf("instance %d has %d ids, more than %d", len(m.rows), n, maxInstanceIDs)
 		return fault.WithHint(err, "sequences longer than %d tokens (--seq) do not fit BERT's positions", maxInstanceIDs)
 	}
-	row := instance{ids: len(m.tokens), tokens: n, first: len(a) + 2, mask: len(m.positions), randomNext: randomNext}
-	m.tokens = append(m.tokens, m.vocab.Cls)
-	m.tokens = append(m.tokens, a...)
-	m.tokens = append(m.tokens, m.vocab.Sep)
-	m.tokens = append(m.tokens, b...)
+	row := instance{ids: len(m.tokens), tokens: n, first: ofA.len() + 2, mask: len(m.positions), randomNext: randomNext}
+	m.tokens = appendSpan(append(m.tokens, m.vocab.Cls), a, ofA)
+	m.tokens = appendSpan(append(m.tokens, m.vocab.Sep), b, ofB)
 	m.tokens = append(m.tokens, m.vocab.Sep)
 	m.mask(m.tokens[row.ids:])
 	row.masked = len(m.positions) - row.mask
@@ -310,7 +326,6 @@ const wordBits = 10
 func (m *maker) mask(ids []int32) {
 	m.candidates(ids)
 	m.rng.shuffleSmall(m.words)
-	m.original = append(m.original[:0], ids...)
 	left := m.toPredict(len(ids))
 	var chosen [maxInstanceIDs / 64]uint64
 	for _, w := range m.words {
@@ -323,10 +338,11 @@ func (m *maker) mask(ids []int32) {
 		}
 		left -= pieces
 		for p := w >> wordBits; pieces > 0; p++ {
-			if m.special(m.original[p]) {
+			if m.special(ids[p]) {
 				continue
 			}
 			chosen[p/64] |= 1 << (p % 64)
+			m.original[p] = ids[p]
 			m.replace(ids, p)
 			pieces--
 		}

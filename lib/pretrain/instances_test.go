@@ -76,8 +76,10 @@ func letters(s string) []int32 {
 }
 
 func TestTruncate(t *testing.T) {
-	a, b := truncate(newTwister(3), letters("abcdefgh"), letters("uvwxyz"), 7)
-	if diff := cmp.Diff([][]int32{letters("cdef"), letters("wxy")}, [][]int32{a, b}); diff != "" {
+	a, b := truncate(newTwister(3), span{0, 8}, span{0, 6}, 7) // of abcdefgh, in sentences of its own, and uvwxyz
+	first := appendSpan(nil, [][]int32{letters("a"), letters("bcd"), letters("efgh")}, a)
+	second := appendSpan(nil, [][]int32{letters("uvwxyz")}, b)
+	if diff := cmp.Diff([][]int32{letters("cdef"), letters("wxy")}, [][]int32{first, second}); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -134,18 +134,30 @@ func shuffle[E any](t *twister, x []E) {
 	}
 }
 
-// shuffleSmall is shuffle for many short lists. A draw that below would refuse, and which no processor can foresee, swaps an element with
-// itself here, and the place stays the same.
+// shuffleSmall is shuffle for lists of at most maxInstanceIDs, in two passes: no processor can foresee which draws below refuses, so the
+// first pass writes down all of them and goes on to the next place after those that count.
 func (t *twister) shuffleSmall(x []int32) {
+	var places [maxInstanceIDs]int32
 	for i := len(x) - 1; i >= 1; {
 		n := bits.Len(uint(i + 1))
-		shift, last := 32-n, max(1<<(n-1)-1, 1) // the last place that draws this many bits
-		for i >= last {
-			j := int(t.uint32() >> (shift & 31))
-			refused := (i - j) >> 63 // -1 or 0
-			j += (i - j) & refused
-			x[i], x[j] = x[j], x[i]
-			i -= 1 + refused
+		shift, last := uint(32-n), max(1<<(n-1)-1, 1) // the last place that draws this many bits
+		if t.next == len(t.out) {
+			t.refill()
 		}
+		used := 0
+		for _, y := range t.out[t.next:] {
+			if i < last {
+				break
+			}
+			used++
+			j := int(y >> (shift & 31))
+			places[i&(maxInstanceIDs-1)] = int32(j)
+			i -= 1 + (i-j)>>63 // by 0 when j is beyond i
+		}
+		t.next += used
+	}
+	for i := len(x) - 1; i >= 1; i-- {
+		j := places[i&(maxInstanceIDs-1)]
+		x[i], x[j] = x[j], x[i]
 	}
 }
