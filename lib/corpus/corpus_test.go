@@ -38,7 +38,7 @@ func TestDocumentForms(t *testing.T) {
 	}{
 		{"empty input", "", Auto, nil},
 		{"blank input", " \n\n\t\n", Auto, nil},
-		{"JSON", `{"id":"7","title":"A & B","text":"one\ntwo"}` + "\n", Auto, []Document{{"7", "A & B", "one\ntwo"}}},
+		{"JSON", `{"id":"7","title":"A & B","text":"one\ntwo"}` + "\n", Auto, []Document{{ID: "7", Title: "A & B", Text: "one\ntwo"}}},
 		{"JSON with blank lines, without last newline", "\n {\"text\":\"a\"}\n\n{ \"text\" : \"\", \"url\": 1}", Auto, []Document{{Text: "a"}, {}}},
 		{"JSON with a number as id", `{"id":12,"text":"a"}`, Auto, []Document{{ID: "12", Text: "a"}}},
 		{"JSON after a byte order mark", "\ufeff{\"text\":\"a\"}", Auto, []Document{{Text: "a"}}},
@@ -53,7 +53,7 @@ func TestDocumentForms(t *testing.T) {
 		{"a book with carriage returns only", "a b\rc d\r\re\r", File, []Document{{Text: "a b c d\ne"}}},
 		{"a book in Latin-1", "caf\xe9\nand \x93so\x94 on\n\n\xa9", File, []Document{{Text: "café and “so” on\n©"}}},
 		{"frames", "<doc id=\"12\" url=\"u?id=1\" title=\"Say \"hi\" &amp; go\">\nSay \"hi\" & go\n\nfirst\n\nsecond\n\n</doc>\n\n<doc id=\"13\">\nT\n</doc>\n", Auto,
-			[]Document{{"12", `Say "hi" & go`, "first\n\nsecond"}, {"13", "T", ""}}},
+			[]Document{{ID: "12", Title: `Say "hi" & go`, Text: "first\n\nsecond"}, {ID: "13", Title: "T"}}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestReadErrorSaysWhere(t *testing.T) {
 }
 
 func TestDocumentsSurviveTheRoundTrip(t *testing.T) {
-	want := []Document{{"1", "<b> & \"q\"", "line\n\u2028 \\ é 中 \U0001f600\t"}, {}, {Text: "{"}}
+	want := []Document{{ID: "1", Title: "<b> & \"q\"", Text: "line\n\u2028 \\ é 中 \U0001f600\t"}, {}, {Text: "{"}}
 	var b bytes.Buffer
 	w := NewDocumentWriter(&b)
 	for _, d := range want {

@@ -17,6 +17,7 @@ type Document struct {
 	ID    string `json:"id"`
 	Title string `json:"title"`
 	Text  string `json:"text"`
+	URL   string `json:"-"` // written in frames only
 }
 
 // DocumentWriter writes documents as JSON lines: one object a line, with <, > and & as they are.

@@ -21,6 +21,7 @@ type Page struct {
 	Title     string
 	Namespace int
 	Redirect  bool
+	Target    string // of a redirect, where the dump says it
 	Model     string // content model; "" in old dumps means wikitext
 
 	raw  []byte // the text as it stands in the XML
@@ -144,6 +145,7 @@ func (d *Dump) open(tok token) error {
 	case "redirect":
 		if d.page != nil {
 			d.page.Redirect = true
+			d.page.Target = string(appendXMLText(nil, attribute(tok.attrs, "title")))
 		}
 	case "namespace":
 		d.text = append(d.text, attribute(tok.attrs, "key")...)

@@ -2,6 +2,7 @@ package wiki
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -10,6 +11,7 @@ type element struct {
 	name   string
 	action action
 	single bool // an opener inside it means that its end tag was forgotten
+	list   bool // a list or an item of one
 }
 
 type action int
@@ -40,7 +42,8 @@ var elements = func() map[string]*element {
 		rawCode:    `code`,
 	} {
 		for _, name := range strings.Fields(names) {
-			m[name] = &element{name: name, action: a, single: name == "ref" || name == "math" || name == "gallery"}
+			m[name] = &element{name: name, action: a, single: slices.Contains([]string{"ref", "math", "gallery"}, name),
+				list: slices.Contains([]string{"ul", "ol", "li", "dl", "dt", "dd"}, name)}
 		}
 	}
 	return m
@@ -145,6 +148,8 @@ func (c *Cleaner) dropElements(dst, s []byte) []byte {
 			if lastByte(dst) != '\n' {
 				dst = append(dst, ' ')
 			}
+		case c.keep.Lists && t.list:
+			dst = append(dst, '\n')
 		case t.action != dropContent || t.empty:
 		case t.closing:
 			dst = c.closeElement(dst, t.element)

@@ -16,7 +16,9 @@ import (
 type Extractor struct {
 	Namespaces []int // wanted; none means 0
 	MinChars   int   // articles with fewer characters are left out
-	Workers    int   // goroutines that parse, at least 1
+	Keep       Keep
+	Templates  *Templates // expanded in the pages; nil = all are unknown
+	Workers    int        // goroutines that parse, at least 1
 }
 
 // Counts says what became of the pages of a dump.
@@ -71,6 +73,55 @@ type job struct {
 	done chan struct{} // closed when text is there
 }
 
+// Scan reads the dump r, called name in errors, ahead of extraction: its templates go to e.Templates and, unless spool is nil, the pages
+// to extract to spool. seen is called for each page.
+func (e *Extractor) Scan(ctx context.Context, r io.Reader, name string, spool *Spool, seen func()) error {
+	dump, err := NewDump(r, name)
+	if err != nil {
+		return err
+	}
+	if spool != nil {
+		spool.name = name
+	}
+	for ctx.Err() == nil {
+		page, err := dump.Next()
+		if err == io.EOF && spool != nil {
+			return spool.flush()
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		seen()
+		e.Templates.Add(page)
+		if spool == nil || !e.takes(page, &spool.passed) {
+			continue
+		}
+		if err := spool.write(page); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// takes tells whether a page is to be extracted, and counts it otherwise.
+func (e *Extractor) takes(page *Page, passed *Counts) bool {
+	switch {
+	case !slices.Contains(e.wanted(), page.Namespace):
+		passed.OtherNamespace++
+	case page.Redirect:
+		passed.Redirects++
+	case page.Model != "" && page.Model != "wikitext":
+		passed.OtherModel++
+	default:
+		return true
+	}
+	passed.Pages++
+	return false
+}
+
 // Run reads the dump r, called name in errors, and hands its documents to emit in the order of the dump, whatever the number of
 // workers. At most five pages a worker are in memory. A dump without a document is an error.
 func (e *Extractor) Run(ctx context.Context, r io.Reader, name string, emit func(corpus.Document) error) (Counts, error) {
@@ -78,6 +129,23 @@ func (e *Extractor) Run(ctx context.Context, r io.Reader, name string, emit func
 	if err != nil {
 		return Counts{}, err
 	}
+	return e.run(ctx, dump, name, emit)
+}
+
+// RunSpool is Run for a dump that Scan has read. It takes the pages out of the spool: a second time there are none.
+func (e *Extractor) RunSpool(ctx context.Context, spool *Spool, emit func(corpus.Document) error) (Counts, error) {
+	if err := spool.rewind(); err != nil {
+		return Counts{}, err
+	}
+	return e.run(ctx, spool, spool.name, emit)
+}
+
+// pages is a dump or a spool.
+type pages interface {
+	Next() (*Page, error)
+}
+
+func (e *Extractor) run(ctx context.Context, from pages, name string, emit func(corpus.Document) error) (Counts, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	workers := max(e.Workers, 1)
 	work, queue := make(chan *job, workers), make(chan *job, 3*workers)
@@ -88,10 +156,10 @@ func (e *Extractor) Run(ctx context.Context, r io.Reader, name string, emit func
 	running.Go(func() {
 		defer close(work)
 		defer close(queue)
-		read, readErr = e.read(ctx, dump, work, queue)
+		read, readErr = e.read(ctx, from, work, queue)
 	})
 	for range workers {
-		running.Go(func() { parse(work) })
+		running.Go(func() { e.parse(work) })
 	}
 	counts, err := e.write(queue, emit)
 	cancel()
@@ -99,6 +167,9 @@ func (e *Extractor) Run(ctx context.Context, r io.Reader, name string, emit func
 	}
 	running.Wait()
 	counts.Add(read)
+	if spool, ok := from.(*Spool); ok {
+		counts.Add(spool.passed)
+	}
 	switch {
 	case err != nil:
 		return counts, err
@@ -129,30 +200,21 @@ func (e *Extractor) namespaceNames() string {
 	return "namespaces " + strings.Join(names, ", ")
 }
 
-// read queues the wanted pages, for the workers and for the writer, until the dump or ctx ends.
-func (e *Extractor) read(ctx context.Context, dump *Dump, work, queue chan<- *job) (Counts, error) {
+// read queues the wanted pages, for the workers and for the writer, until they or ctx end.
+func (e *Extractor) read(ctx context.Context, from pages, work, queue chan<- *job) (Counts, error) {
 	var n Counts
-	wanted := e.wanted()
 	for {
-		page, err := dump.Next()
+		page, err := from.Next()
 		if err == io.EOF {
 			return n, nil
 		}
 		if err != nil {
 			return n, err
 		}
-		n.Pages++
-		switch {
-		case !slices.Contains(wanted, page.Namespace):
-			n.OtherNamespace++
-			continue
-		case page.Redirect:
-			n.Redirects++
-			continue
-		case page.Model != "" && page.Model != "wikitext":
-			n.OtherModel++
+		if !e.takes(page, &n) {
 			continue
 		}
+		n.Pages++
 		j := &job{page: page, done: make(chan struct{})}
 		select {
 		case queue <- j:
@@ -164,11 +226,11 @@ func (e *Extractor) read(ctx context.Context, dump *Dump, work, queue chan<- *jo
 }
 
 // parse is a worker.
-func parse(work <-chan *job) {
+func (e *Extractor) parse(work <-chan *job) {
 	var cleaner *Cleaner
 	for j := range work {
 		if cleaner == nil || cleaner.site != j.page.site {
-			cleaner = NewCleaner(j.page.site)
+			cleaner = NewCleaner(j.page.site, e.Templates, e.Keep)
 		}
 		j.text = cleaner.Text(j.page.Title, j.page.Wikitext())
 		j.page.raw = nil
@@ -189,7 +251,7 @@ func (e *Extractor) write(queue <-chan *job, emit func(corpus.Document) error) (
 			n.Short++
 			continue
 		}
-		if err := emit(corpus.Document{ID: j.page.ID, Title: j.page.Title, Text: j.text}); err != nil {
+		if err := emit(corpus.Document{ID: j.page.ID, Title: j.page.Title, Text: j.text, URL: j.page.site.url(j.page.ID)}); err != nil {
 			return n, err
 		}
 		n.Documents++

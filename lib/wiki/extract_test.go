@@ -54,6 +54,41 @@ func TestExtractorChoosesPages(t *testing.T) {
 	}
 }
 
+// A dump read twice and one read once give the same, although templates stand behind the pages that use them.
+func TestScan(t *testing.T) {
+	xml := mediawiki(siteinfo+page("1", "A", "0", "Say {{hi|&amp;amp;}}.")+page("2", "Template:Hi", "10", "hello {{{1}}}")+page("3", "B", "0", strings.Repeat("{{hi|b}} ", 5000))+
+		"<page><title>C</title><ns>0</ns><id>4</id><redirect title=\"A\"/><revision><text>#REDIRECT [[A]]</text></revision></page>") +
+		mediawiki("<siteinfo><base>https://other.org/wiki/M</base></siteinfo>"+page("5", "D", "0", "Not {{hi}}."))
+	spool, err := NewSpool(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
+	seen := 0
+	e := Extractor{Templates: new(Templates), Workers: 2}
+	if err := e.Scan(context.Background(), strings.NewReader(xml), "x.xml", spool, func() { seen++ }); err != nil || seen != 5 {
+		t.Fatal(seen, err)
+	}
+	var spooled []corpus.Document
+	counts, err := e.RunSpool(context.Background(), spool, func(d corpus.Document) error { spooled = append(spooled, d); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, countsAgain, err := run(t, e, xml)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(again, spooled) + cmp.Diff(countsAgain, counts); diff != "" {
+		t.Errorf("spooled and read twice differ: %s", diff)
+	}
+	want := []corpus.Document{{ID: "1", Title: "A", Text: "Say hello &.", URL: "https://ltg.wikipedia.org/wiki?curid=1"},
+		{ID: "3", Title: "B", Text: strings.TrimSpace(strings.Repeat("hello b ", 5000)), URL: "https://ltg.wikipedia.org/wiki?curid=3"},
+		{ID: "5", Title: "D", Text: "Not .", URL: "https://other.org/wiki?curid=5"}}
+	if diff := cmp.Diff(want, spooled); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestExtractorErrors(t *testing.T) {
 	for _, c := range []struct{ name, xml, want string }{
 		{"no pages", mediawiki(siteinfo), "read x.xml: no article with text in namespace 0: 0 pages"},

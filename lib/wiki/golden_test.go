@@ -73,9 +73,17 @@ func extractAll(t testing.TB, name string, workers int) []corpus.Document {
 		t.Fatal(err)
 	}
 	defer r.Close()
+	spool, err := NewSpool(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
 	var docs []corpus.Document
-	e := Extractor{Workers: workers}
-	if _, err := e.Run(context.Background(), r, name, func(d corpus.Document) error { docs = append(docs, d); return nil }); err != nil {
+	e := Extractor{Templates: new(Templates), Workers: workers}
+	if err := e.Scan(context.Background(), r, name, spool, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.RunSpool(context.Background(), spool, func(d corpus.Document) error { docs = append(docs, d); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return docs

@@ -11,6 +11,7 @@ import (
 // with a blank is preformatted, code mostly; directly below a heading WikiExtractor takes it as prose all the same.
 func (c *Cleaner) joinLines(dst, s []byte) []byte {
 	var numbers numbering
+	var section headings
 	afterHeading := false
 	for len(s) > 0 {
 		line := s
@@ -19,58 +20,104 @@ func (c *Cleaner) joinLines(dst, s []byte) []byte {
 		} else {
 			s = nil
 		}
-		if isHeading(line) {
+		if level, text := heading(line); level > 0 {
 			afterHeading = true
+			if c.keep.Headings {
+				section.open(level, text)
+			}
 			continue
 		}
 		if afterHeading {
 			line = bytes.TrimLeft(line, " ")
 		}
-		if !isParagraph(line) {
+		line, ok := c.paragraph(line)
+		if !ok {
 			continue
 		}
 		afterHeading = false
 		start := len(dst)
-		if start > 0 {
-			dst = append(dst, '\n')
+		for _, h := range section {
+			dst = c.appendLine(dst, h.text, &numbers)
 		}
-		text := len(dst)
-		dst = bytes.TrimRight(c.finishLine(dst, line, &numbers), " ")
-		if !hasWord(dst[text:]) {
+		before := len(dst)
+		dst = c.appendLine(dst, line, &numbers)
+		if len(dst) == before {
 			dst = dst[:start]
+		} else {
+			section = section[:0]
 		}
 	}
 	return dst
 }
 
-func isHeading(line []byte) bool {
-	line = bytes.TrimRight(line, " \t")
-	if len(line) < 3 || line[0] != '=' {
-		return false
+// appendLine appends a line and what parts it from the one before, nothing when it holds no word.
+func (c *Cleaner) appendLine(dst, line []byte, numbers *numbering) []byte {
+	start := len(dst)
+	if start > 0 {
+		dst = append(dst, '\n')
 	}
-	return line[len(line)-1] == '=' || bytes.LastIndex(line, []byte("==")) > 1
+	text := len(dst)
+	dst = bytes.TrimRight(c.finishLine(dst, line, numbers), " ")
+	if !hasWord(dst[text:]) {
+		return dst[:start]
+	}
+	return dst
 }
 
-// isParagraph tells prose from list items, indented and preformatted lines, and remains of tables and templates. A line
-// within parentheses is a note to the reader in most wikis; WikiExtractor drops it too.
-func isParagraph(line []byte) bool {
+// heading returns the level and text of a line that is a heading, level 0 for others.
+func heading(line []byte) (level int, text []byte) {
+	line = bytes.TrimRight(line, " \t")
+	if len(line) < 3 || line[0] != '=' {
+		return 0, nil
+	}
+	if end := bytes.LastIndex(line, []byte("==")); line[len(line)-1] != '=' && end > 1 {
+		line = line[:end+2] // something follows the heading in its line
+	} else if line[len(line)-1] != '=' {
+		return 0, nil
+	}
+	level = min(runLength(line), len(line)-len(bytes.TrimRight(line, "=")), (len(line)-1)/2, 6)
+	return level, line[level : len(line)-level]
+}
+
+// headings are those of the section and the sections around it that no text has followed yet.
+type headings []struct {
+	level int
+	text  []byte
+}
+
+// open begins a section, which ends those of its level and below.
+func (h *headings) open(level int, text []byte) {
+	open := *h
+	for len(open) > 0 && open[len(open)-1].level >= level {
+		open = open[:len(open)-1]
+	}
+	*h = append(open, struct {
+		level int
+		text  []byte
+	}{level, text})
+}
+
+// paragraph tells prose from list items, indented and preformatted lines, and remains of tables and templates. A line
+// within parentheses is a note to the reader in most wikis; WikiExtractor drops it too. Of list items to keep it returns the text.
+func (c *Cleaner) paragraph(line []byte) (text []byte, ok bool) {
 	if len(line) == 0 {
-		return false
+		return nil, false
 	}
 	switch line[0] {
-	case ':', ';', '*', '#', ' ':
-		return false
+	case ' ':
+		return nil, false
+	case ':', ';', '*', '#':
+		if !c.keep.Lists {
+			return nil, false
+		}
+		line = bytes.TrimLeft(line, ":;*# \t")
 	}
-	line = bytes.TrimSpace(line)
-	if len(line) == 0 {
-		return false
+	edges := bytes.TrimSpace(line)
+	if len(edges) == 0 {
+		return nil, false
 	}
-	first, last := line[0], line[len(line)-1]
-	switch {
-	case first == '{', first == '|', last == '}':
-		return false
-	}
-	return first != '(' || last != ')'
+	first, last := edges[0], edges[len(edges)-1]
+	return line, first != '{' && first != '|' && last != '}' && (first != '(' || last != ')')
 }
 
 // finishLine appends what a reader sees of the line.
@@ -116,7 +163,7 @@ func (c *Cleaner) finishByte(dst, s []byte, first bool, numbers *numbering) ([]b
 		}
 		return append(dst, '_'), 1
 	case b == heldStart:
-		return c.appendHeld(dst, s, numbers)
+		return numbers.placeholder(dst, s)
 	case b == seam:
 		return dst, 1
 	case isGuard(b):
@@ -201,30 +248,25 @@ type numbering struct {
 	seen            map[string]int
 }
 
-// appendHeld appends the placeholder of the mark at the start of s.
-func (c *Cleaner) appendHeld(dst, s []byte, numbers *numbering) ([]byte, int) {
-	end := bytes.IndexByte(s[:min(len(s), 16)], heldEnd)
-	if end < 0 {
+// placeholder appends the word for the mark at the start of s and returns the mark's length.
+func (n *numbering) placeholder(dst, s []byte) ([]byte, int) {
+	end := bytes.IndexByte(s[:min(len(s), heldLength)], heldEnd)
+	if end < 2 {
 		return dst, 1
 	}
-	index, err := strconv.Atoi(string(s[2:end]))
-	if err != nil || index >= len(c.held) {
-		return dst, end + 1
-	}
-	h := c.held[index]
-	counter, name := &numbers.formulas, "formula_"
-	if h.kind == 'c' {
-		counter, name = &numbers.codes, "codice_"
+	counter, name := &n.formulas, "formula_"
+	if s[1] == 'c' {
+		counter, name = &n.codes, "codice_"
 	}
 	*counter++
-	key := string(h.kind) + string(h.content)
-	number, ok := numbers.seen[key]
+	key := string(s[1:end])
+	number, ok := n.seen[key]
 	if !ok {
 		number = *counter
-		if numbers.seen == nil {
-			numbers.seen = make(map[string]int)
+		if n.seen == nil {
+			n.seen = make(map[string]int)
 		}
-		numbers.seen[key] = number
+		n.seen[key] = number
 	}
 	dst = append(dst, name...)
 	return strconv.AppendInt(dst, int64(number), 10), end + 1

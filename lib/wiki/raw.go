@@ -2,20 +2,20 @@ package wiki
 
 import (
 	"bytes"
+	"encoding/hex"
+	"hash/fnv"
 	"slices"
-	"strconv"
 )
 
-// held is a formula or piece of code that a mark in the text stands for.
-type held struct {
-	kind    byte // 'm' formula, 'c' code
-	content []byte
+// stripper keeps the memory of strip from text to text.
+type stripper struct {
+	missing []*element // elements without an end tag in the rest of the text
 }
 
-// stripRaw takes away comments and the extension tags whose content is no wikitext, before anything else looks at brackets and
+// strip takes away comments and the extension tags whose content is no wikitext, before anything else looks at brackets and
 // braces. An element without end tag loses its tag only.
-func (c *Cleaner) stripRaw(dst, s []byte) []byte {
-	c.held, c.missing = c.held[:0], c.missing[:0]
+func (p *stripper) strip(dst, s []byte) []byte {
+	p.missing = p.missing[:0]
 	openComment := false // a comment without end was seen: there is no end behind it either
 	for {
 		i := bytes.IndexByte(s, '<')
@@ -39,7 +39,7 @@ func (c *Cleaner) stripRaw(dst, s []byte) []byte {
 			s = s[1:]
 			continue
 		}
-		dst, s = c.stripElement(dst, s, t)
+		dst, s = p.stripElement(dst, s, t)
 	}
 }
 
@@ -61,17 +61,17 @@ func afterComment(dst, s []byte, end int) []byte {
 }
 
 // stripElement treats the raw element whose tag t starts s.
-func (c *Cleaner) stripElement(dst, s []byte, t tag) (out, rest []byte) {
+func (p *stripper) stripElement(dst, s []byte, t tag) (out, rest []byte) {
 	if t.action == rawLiteral {
 		dst = append(dst, seam)
 	}
-	if t.closing || t.empty || slices.Contains(c.missing, t.element) {
+	if t.closing || t.empty || slices.Contains(p.missing, t.element) {
 		return dst, s[t.end:]
 	}
 	start, end, ok := findEnd(s, t.end, t.element)
 	if !ok {
 		if !t.single { // an inner opener, not the end of the text, may have stopped the search
-			c.missing = append(c.missing, t.element)
+			p.missing = append(p.missing, t.element)
 		}
 		return dst, s[t.end:]
 	}
@@ -80,16 +80,19 @@ func (c *Cleaner) stripElement(dst, s []byte, t tag) (out, rest []byte) {
 	case rawLiteral:
 		dst = appendGuarded(dst, content)
 	case rawFormula:
-		dst = c.hold(dst, 'm', content)
+		dst = appendHeld(dst, 'm', content)
 	case rawCode:
-		dst = c.hold(dst, 'c', content)
+		dst = appendHeld(dst, 'c', content)
 	}
 	return dst, s[end:]
 }
 
-func (c *Cleaner) hold(dst []byte, kind byte, content []byte) []byte {
+// appendHeld appends the mark of a formula ('m') or piece of code ('c'). Equal contents have equal marks; that two others have is as
+// good as impossible, and would only give them the same number.
+func appendHeld(dst []byte, kind byte, content []byte) []byte {
+	h := fnv.New64a()
+	h.Write(content)
 	dst = append(dst, heldStart, kind)
-	dst = strconv.AppendInt(dst, int64(len(c.held)), 10)
-	c.held = append(c.held, held{kind, content})
+	dst = hex.AppendEncode(dst, h.Sum(nil))
 	return append(dst, heldEnd)
 }

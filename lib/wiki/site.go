@@ -30,6 +30,18 @@ func newSite() *Site {
 	return s
 }
 
+// url returns the address of the page with an id, "" for a dump that does not say where its wiki is.
+func (s *Site) url(id string) string {
+	slash := strings.LastIndexByte(s.Base, '/')
+	if slash < 0 {
+		return ""
+	}
+	return s.Base[:slash] + "?curid=" + id
+}
+
+// key tells wikis apart.
+func (s *Site) key() string { return s.Base }
+
 func (s *Site) add(name string, number int) {
 	if name != "" {
 		s.namespaces[foldTitle(name)] = number

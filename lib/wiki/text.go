@@ -2,29 +2,39 @@ package wiki
 
 import "unicode/utf8"
 
-// Cleaner turns wikitext into text. It keeps its buffers from page to page; each goroutine needs its own.
-type Cleaner struct {
-	site  *Site
-	title string
-
-	a, b    []byte
-	held    []held // what stripRaw replaced by marks
-	braces  []brace
-	links   []link
-	opened  []openElement
-	quotes  []quote
-	missing []*element // elements without an end tag in the rest of the text
+// Keep says what of an article is text beside its paragraphs.
+type Keep struct {
+	Lists    bool // the items of lists, and indented lines
+	Headings bool // of sections with text
 }
 
-// NewCleaner returns a cleaner for pages of site.
-func NewCleaner(site *Site) *Cleaner { return &Cleaner{site: site} }
+// Cleaner turns wikitext into text. It keeps its buffers from page to page; each goroutine needs its own.
+type Cleaner struct {
+	site *Site
+	keep Keep
+
+	a, b     []byte
+	stripper stripper
+	expander expander
+	tables   []int // places in the output where a table begins that nothing has closed yet
+	links    []link
+	opened   []openElement
+	quotes   []quote
+}
+
+// NewCleaner returns a cleaner for pages of site, which transclude templates, none if nil.
+func NewCleaner(site *Site, templates *Templates, keep Keep) *Cleaner {
+	return &Cleaner{site: site, keep: keep, expander: expander{site: site, templates: templates}}
+}
 
 // Text returns the paragraphs of an article, one a line, "" when nothing but markup is left. It accepts any bytes.
 func (c *Cleaner) Text(title string, wikitext []byte) string {
-	c.title = title
-	c.a = c.stripRaw(c.a[:0], wikitext)
-	c.b = c.dropTemplates(c.b[:0], c.a)
-	c.a = c.dropTables(c.a[:0], c.b)
+	c.expander.title = title
+	c.a = c.stripper.strip(c.a[:0], wikitext)
+	c.b = c.expander.expandPage(c.b[:0], c.a)
+	c.a = c.chooseVariants(c.a[:0], c.b)
+	c.b = c.dropTables(c.b[:0], c.a)
+	c.a, c.b = c.b, c.a
 	c.b = c.replaceLinks(c.b[:0], c.a)
 	c.a = c.replaceQuotes(c.a[:0], c.b)
 	c.b = c.dropElements(c.b[:0], c.a)
@@ -34,8 +44,9 @@ func (c *Cleaner) Text(title string, wikitext []byte) string {
 
 // Marks: bytes that appendXMLText keeps out of wikitext stand for what later passes must not touch.
 const (
-	heldStart  = 0x02 // then the kind, the index in decimal, heldEnd
+	heldStart  = 0x02 // then the kind, 16 digits that stand for the content, heldEnd
 	heldEnd    = 0x03
+	heldLength = 19
 	seam       = 0x04 // a <nowiki>: invisible, but markup does not reach across it
 	firstGuard = 0x0e // firstGuard+i stands for guarded[i]
 	guarded    = "[]{}'<>|=*#:;_"

@@ -16,7 +16,7 @@ func TestText(t *testing.T) {
 		{"template", "A{{b|c=d}}e.", "Ae."},
 		{"nested templates", "A {{b|{{c|{{d}}}}|{{e}}}}f.", "A f."},
 		{"template over lines", "{{Infobox\n| a = 1\n| b = {{x\n|y}}\n}}\nText.", "Text."},
-		{"parameter with default", "A{{{1|b}}}c{{{d}}}.", "Ac."},
+		{"parameter with default", "A{{{1|b}}}c{{{d}}}.", "Abc."},
 		{"parameter inside template inside parameter", "A{{{b|{{c|{{{d}}}}}}}}e.", "Ae."},
 		{"template in braces", "A {{{{b}}}} c.", "A {} c."},
 		{"page name", "{{PAGENAME}} is here.", "A [title] is here."},
@@ -110,7 +110,7 @@ func TestText(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			site := newSite()
 			site.add("Fails", 6)
-			got := NewCleaner(site).Text("A [title]", []byte(c.wikitext))
+			got := NewCleaner(site, nil, Keep{}).Text("A [title]", []byte(c.wikitext))
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("%q (-want +got):\n%s", c.wikitext, diff)
 			}
@@ -118,9 +118,50 @@ func TestText(t *testing.T) {
 	}
 }
 
+func TestKeptListsAndHeadings(t *testing.T) {
+	const text = "Intro.\n== A ==\n=== Empty ===\n== B ==\n=== [[C]] ''d'' ===\n* one\n** two [[x|y]]\n# {{z}}\n: in\n;term: def\nText.<ul><li>e</li><li>f</ul>\n==D== <!-- x -->\n pre\n=E=\n"
+	for _, c := range []struct {
+		keep Keep
+		want string
+	}{
+		{Keep{}, "Intro.\nText.\npre"},
+		{Keep{Lists: true}, "Intro.\none\ntwo y\nin\nterm: def\nText.\ne\nf\npre"},
+		{Keep{Headings: true}, "Intro.\nB\nC \"d\"\nText.\nD\npre"},
+		{Keep{Lists: true, Headings: true}, "Intro.\nB\nC \"d\"\none\ntwo y\nin\nterm: def\nText.\ne\nf\nD\npre"},
+	} {
+		got := NewCleaner(newSite(), nil, c.keep).Text("", []byte(text))
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", c.keep, diff)
+		}
+	}
+}
+
+func TestVariants(t *testing.T) {
+	for _, c := range []struct{ language, wikitext, want string }{
+		{"zh", "A-{zh-hans:计算机; zh-hant:電腦}-B", "A计算机B"},
+		{"zh", "A-{zh-tw:電腦; zh-cn:计算机}-B", "A计算机B"},
+		{"zh", "A-{zh-tw:a; zh-cn:b; zh-hans:c}-B", "AcB"},
+		{"zh", "A-{as it is}-B", "Aas it isB"},
+		{"zh", "A-{H|zh-cn:a;zh-tw:b}-B-{T|x}-C", "ABC"},
+		{"zh", "A-{A|zh-cn:a;zh-tw:b}-B", "AaB"},
+		{"zh", "A-{zh;zh-hans|x}-B", "AxB"},
+		{"zh", "A-{zh-cn:[[a|-{zh-hans:b;zh-hant:c}-]];}-B", "AbB"},
+		{"zh", "A-{x=>zh-cn:y}-B", "AyB"},
+		{"sr", "-{sr-ec: а; sr-el: a}- b-{c", "а b-{c"},
+		{"en", "x-{y}-z and -{zh-cn:a;zh-tw:b}-", "x-{y}-z and a"},
+		{"en", "a -} b }- c -{ d", "a -} b }- c -{ d"},
+	} {
+		site := newSite()
+		site.Language = c.language
+		if got := NewCleaner(site, nil, Keep{}).Text("", []byte(c.wikitext)); got != c.want {
+			t.Errorf("%s %q: got %q, want %q", c.language, c.wikitext, got, c.want)
+		}
+	}
+}
+
 // A cleaner is used for page after page: what one leaves behind must not show in the next.
 func TestCleanerForgetsThePageBefore(t *testing.T) {
-	c := NewCleaner(newSite())
+	c := NewCleaner(newSite(), nil, Keep{})
 	c.Text("", []byte(strings.Repeat("[[a|{{b <ref> <div> <math>x</math> {| '''", 100)))
 	if got := c.Text("", []byte("A <math>y</math> ]] }} |} b</div> c</ref>.")); got != "A formula_1 b c." {
 		t.Errorf("got %q", got)

@@ -3,12 +3,32 @@
 //	wikiextract [OPTION...] [DUMP...]
 //
 // It reads DUMPs one after the other, standard input without DUMP or for "-": plain or compressed with bzip2, gzip or zstd (told by
-// their first bytes), in UTF-8 or UTF-16. It writes one JSON object a line, {"id","title","text"}, for each article that has text, in
-// the order of the dump; text holds one paragraph a line. Redirects are left out.
+// their first bytes), in UTF-8 or UTF-16. It writes a document for each article that has text, in the order of the dump; redirects are
+// left out.
 //
-// The text follows WikiExtractor's defaults, so that corpora stay comparable: templates, tables, references, galleries, headings, list
-// items and indented lines are removed; links are replaced by their text, links to files, categories and other wikis removed; bold
-// marks vanish, italics become double quotes; <math> and <code> become formula_N and codice_N. Templates are not expanded.
+// Forms: json is one object {"id","title","text"} a line, text holding one paragraph a line; doc is WikiExtractor's frames, <doc id=
+// url= title=>, the title, an empty line, one paragraph a line, an empty line, </doc>; line is what the original pipeline makes of
+// those: an article a line, without title, a blank behind each paragraph, and an empty line.
+//
+// The text follows WikiExtractor's defaults, so that corpora stay comparable: tables, references, galleries, headings, list items and
+// indented lines are removed; links are replaced by their text, links to files, categories and other wikis removed; bold marks vanish,
+// italics become double quotes; <math> and <code> become formula_N and codice_N. --keep-lists and --keep-headings keep more. Of texts in
+// several scripts, -{zh-hans:...; zh-hant:...}-, one is taken.
+//
+// Templates that the DUMPs define are expanded, with parameters, defaults and the parser functions #if, #ifeq, #switch, #expr and their
+// kin; those that they do not define, and Lua modules (#invoke), are removed. All DUMPs of a wiki share their templates. As a dump
+// may define a template behind its use, there are two passes: a plain file is read twice; anything else is decompressed once and its
+// articles are spooled, compressed to about a fifth of the XML, beside the output (-o), else in TMPDIR or /tmp. So nothing is written
+// before a pipe or compressed DUMP ends. --no-templates removes all templates, in one pass without spool.
+//
+// Where WikiExtractor damages text this program does not follow it:
+//
+//   - A link to a title with a colon keeps its text: [[Star Trek: Voyager]].
+//   - <br> leaves a blank between the words beside it, and no tag is left in the text: WikiExtractor keeps "</br>" and "<br clear=all>".
+//   - A template with a parameter keeps it: WikiExtractor loses most, and leaves "(; ; )" of "({{lang-en|...}}; ...)".
+//   - Redirects between templates are followed; "|", "valign=top|" and other remains of tables are not left.
+//   - Unbalanced markup takes away as little as possible; WikiExtractor may lose the rest of the article, as it does in enwiki's "Acid".
+//   - Entities in titles are decoded.
 //
 // Options that surprise: --namespaces takes numbers, as in <ns> (0 articles, 14 categories); --min-chars counts characters of the text
 // without the title.
@@ -17,19 +37,22 @@
 //
 //	wikiextract enwiki-latest-pages-articles.xml.bz2 -o enwiki.jsonl.zst
 //	wikiextract dump.xml.bz2 | segment | shard --train 256 --test 256 -o shards
-//	lbzip2 -dc dump.xml.bz2 | wikiextract --min-chars 200 > long.jsonl
+//	lbzip2 -dc dump.xml.bz2 | wikiextract --no-templates --min-chars 200 > long.jsonl
 //
 // Exit status: 0 whole input done; 1 a dump is missing, cut off, malformed or without an article; 2 wrong usage. An output file appears
-// whole or not at all; standard output ends with a line {"error":"..."} on a failure or signal, which segment refuses.
+// whole or not at all; standard output ends with a line that says so on a failure or signal, which segment refuses.
 //
-// Memory: the largest page times five times the threads, some 100 MiB for a whole Wikipedia. Reproducibility: the output does not
-// depend on -j.
+// Memory: the largest page times five times the threads, some 100 MiB for a whole Wikipedia, and the text of the templates, without their
+// documentation, up to twice: at most --template-memory, default 1 GiB; templates beyond it are left out with a warning. Reproducibility:
+// the output does not depend on -j.
 //
-// Bugs: where an article puts part of a sentence into a template ({{lang|fr|...}}, {{convert|...}}), the sentence has a gap.
+// Bugs: where an article puts part of a sentence into a template that is a Lua module, as {{convert|...}} in the English Wikipedia, the
+// sentence has a gap.
 package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,20 +67,28 @@ var program = cli.Program{
 	Name:    "wikiextract",
 	Args:    "[DUMP...]",
 	Summary: "turn MediaWiki XML dumps into documents of plain paragraphs",
-	Help: "Reads dumps (plain, bzip2, gzip, zstd; UTF-8 or UTF-16), standard input without DUMP. Writes one JSON object " +
-		`{"id","title","text"} a line for each article with text, in the order of the dump. Markup goes as WikiExtractor does it: ` +
-		"templates, tables, references, headings and lists are removed, links become their text, italics double quotes.",
+	Help: "Reads dumps (plain, bzip2, gzip, zstd; UTF-8 or UTF-16), standard input without DUMP. Writes a document for each article with text, " +
+		`in the order of the dump, by default one JSON object {"id","title","text"} a line. Markup goes as WikiExtractor does it: ` +
+		"tables, references, headings and lists are removed, links become their text, italics double quotes.\n\n" +
+		"Templates defined in the dumps are expanded, unknown ones removed. For that a plain file is read twice; the articles of anything else are " +
+		"spooled, compressed to about a fifth, beside the output, else in TMPDIR or /tmp.\n\n" +
+		"Memory: some 100 MiB, and up to twice the text of the templates (--template-memory).",
 	Examples: `
   wikiextract enwiki-latest-pages-articles.xml.bz2 -o enwiki.jsonl.zst
   wikiextract dump.xml.bz2 | segment | shard --train 256 --test 256 -o shards
-  lbzip2 -dc dump.xml.bz2 | wikiextract --min-chars 200 > long.jsonl`,
+  lbzip2 -dc dump.xml.bz2 | wikiextract --no-templates --min-chars 200 > long.jsonl`,
 }
 
 type options struct {
 	cli.Common
-	Output     string `short:"o" long:"output" value-name:"FILE" description:"write to FILE, compressed if it ends in .gz or .zst (default: standard output)"`
-	Namespaces string `long:"namespaces" value-name:"N,..." default:"0" description:"numbers of the namespaces to extract"`
-	MinChars   int    `long:"min-chars" value-name:"N" default:"0" description:"leave out texts of fewer than N characters"`
+	Output         string   `short:"o" long:"output" value-name:"FILE" description:"write to FILE, compressed if it ends in .gz or .zst (default: standard output)"`
+	Format         string   `long:"format" value-name:"FORM" default:"json" description:"json: an object a line; doc: WikiExtractor's <doc> frames; line: an article a line"`
+	Namespaces     string   `long:"namespaces" value-name:"N,..." default:"0" description:"numbers of the namespaces to extract"`
+	MinChars       int      `long:"min-chars" value-name:"N" default:"0" description:"leave out texts of fewer than N characters"`
+	KeepLists      bool     `long:"keep-lists" description:"keep list items and indented lines, one a line"`
+	KeepHeadings   bool     `long:"keep-headings" description:"keep the headings of sections with text, one a line"`
+	NoTemplates    bool     `long:"no-templates" description:"remove all templates: one pass, no spool"`
+	TemplateMemory cli.Size `long:"template-memory" value-name:"SIZE" default:"1G" description:"text of templates to keep"`
 }
 
 func main() {
@@ -73,6 +104,10 @@ func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) (err er
 	if o.MinChars < 0 {
 		return fault.Usagef("option --min-chars: %d characters, want 0 or more", o.MinChars)
 	}
+	form, err := parseForm(o.Format)
+	if err != nil {
+		return err
+	}
 	if err := stream.CheckOutput(o.Output, dumps...); err != nil {
 		return err
 	}
@@ -86,26 +121,23 @@ func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) (err er
 	defer out.Close()
 	defer func() {
 		if err != nil {
-			out.Spoil(corpus.DocumentMark(ctx, env.Name, err))
+			out.Spoil(form.Mark()(ctx, env.Name, err))
 		}
 	}()
 
-	extractor := wiki.Extractor{Namespaces: namespaces, MinChars: o.MinChars, Workers: env.Threads()}
-	progress := env.Progress("extracting", "documents", 0)
-	documents := corpus.NewDocumentWriter(out)
-	var total wiki.Counts
-	for _, name := range dumps {
-		counts, err := extract(ctx, env, name, extractor, func(d corpus.Document) error {
-			progress.Add(1)
-			return documents.Write(d)
-		})
-		if err != nil {
-			progress.Finish()
+	e := extraction{env: env, extractor: wiki.Extractor{Namespaces: namespaces, MinChars: o.MinChars,
+		Keep: wiki.Keep{Lists: o.KeepLists, Headings: o.KeepHeadings}, Workers: env.Threads()}}
+	defer e.close()
+	if !o.NoTemplates {
+		e.extractor.Templates = &wiki.Templates{Limit: int64(o.TemplateMemory)}
+		if err := e.scan(ctx, dumps, spoolFolder(env, o.Output)); err != nil {
 			return err
 		}
-		total.Add(counts)
 	}
-	progress.Finish()
+	total, err := e.extract(ctx, dumps, corpus.NewFormWriter(out, form))
+	if err != nil {
+		return err
+	}
 	if err := out.Commit(); err != nil {
 		return err
 	}
@@ -113,13 +145,12 @@ func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) (err er
 	return nil
 }
 
-func extract(ctx context.Context, env *cli.Env, name string, extractor wiki.Extractor, emit func(corpus.Document) error) (wiki.Counts, error) {
-	in, err := stream.Open(ctx, name, env.Stdin)
-	if err != nil {
-		return wiki.Counts{}, err
+func parseForm(name string) (corpus.Form, error) {
+	form, err := corpus.ParseForm(name)
+	if err != nil || !slices.Contains([]corpus.Form{corpus.JSON, corpus.Doc, corpus.Line}, form) {
+		return form, fault.Usagef("option --format: %q, want json, doc or line", name)
 	}
-	defer in.Close()
-	return extractor.Run(ctx, in, in.Name, emit)
+	return form, nil
 }
 
 func parseNamespaces(list string) ([]int, error) {

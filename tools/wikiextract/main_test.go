@@ -85,12 +85,50 @@ func TestOptions(t *testing.T) {
 		{"just as long", []string{"--min_chars", "6", name}, first + second},
 		{"templates", []string{"--namespaces", "10", name}, `{"id":"13","title":"Template:X","text":"A template."}` + "\n"},
 		{"both", []string{"--namespaces", "0, 10", "--min-chars=7", name}, first + `{"id":"13","title":"Template:X","text":"A template."}` + "\n"},
+		{"headings", []string{"--keep-headings", "--min-chars=7", name}, strings.Replace(first, `\nIt is`, `\nEtymology\nIt is`, 1)},
+		{"frames", []string{"--format=doc", "--min-chars=7", name}, "<doc id=\"12\" url=\"\" title=\"Anarchism\">\nAnarchism\n\nAnarchism is a political philosophy.\nIt is \"old\" & more.\n\n</doc>\n"},
+		{"lines", []string{"--format", "line", name}, "Anarchism is a political philosophy. It is \"old\" & more. \n\nShort. \n\n"},
 		{"one thread", []string{"-j1", name}, first + second},
 		{"many threads", []string{"-j", "16", name}, first + second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, out, talk := run("", c.args...)
 			if diff := cmp.Diff(c.want, out); status != 0 || diff != "" {
+				t.Errorf("status %d, messages %s (-want +got):\n%s", status, talk, diff)
+			}
+		})
+	}
+}
+
+// Templates are those of all dumps, wherever they stand and however the dumps come.
+func TestTemplates(t *testing.T) {
+	uses := `<mediawiki><page><title>A</title><ns>0</ns><id>1</id><revision><text>Say {{hi}}{{bye}}.
+* item</text></revision></page><page><title>Template:Hi</title><ns>10</ns><id>2</id><revision><text>hello</text></revision></page></mediawiki>`
+	defines := `<mediawiki><page><title>B</title><ns>0</ns><id>3</id><revision><text>B.</text></revision></page>` +
+		`<page><title>Template:Bye</title><ns>10</ns><id>4</id><revision><text>, bye</text></revision></page></mediawiki>`
+	plain, packed, other := clitest.WriteFile(t, "a.xml", uses), clitest.WriteFile(t, "a.xml.gz", clitest.Gzip(uses)), clitest.WriteFile(t, "b.xml", defines)
+	const b = `{"id":"3","title":"B","text":"B."}` + "\n"
+	a := func(text string) string { return `{"id":"1","title":"A","text":"` + text + `"}` + "\n" }
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+		talk string
+	}{
+		{"one dump", []string{plain}, a("Say hello."), ""},
+		{"standard input", nil, a("Say hello."), ""},
+		{"compressed", []string{packed}, a("Say hello."), ""},
+		{"two dumps", []string{packed, other}, a("Say hello, bye.") + b, ""},
+		{"pipe and file", []string{other, "-"}, b + a("Say hello, bye."), ""},
+		{"none", []string{"--no-templates", plain}, a("Say ."), ""},
+		{"none of a pipe", []string{"--no-templates"}, a("Say ."), ""},
+		{"too many", []string{"--template-memory=300", plain, other}, a("Say hello.") + b, "warning: 1 templates beyond 300 bytes of text are not expanded: --template-memory allows more"},
+		{"told", []string{"-v", plain, other}, a("Say hello, bye.") + b, "info: 2 templates"},
+		{"lists", []string{"--keep-lists", plain}, a(`Say hello.\nitem`), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			status, out, talk := run(uses, c.args...)
+			if diff := cmp.Diff(c.want, out); status != 0 || diff != "" || !strings.Contains(talk, c.talk) {
 				t.Errorf("status %d, messages %s (-want +got):\n%s", status, talk, diff)
 			}
 		})
@@ -165,6 +203,7 @@ func TestFaults(t *testing.T) {
 		{"no article", dump, []string{"--namespaces=4"}, 1, "no article with text in namespace 4: 3 pages, 3 in other namespaces"},
 		{"all too short", dump, []string{"--min-chars=1000"}, 1, "2 too short"},
 		{"bad flag", dump, []string{"--frobnicate"}, 2, "unknown flag `frobnicate'"},
+		{"bad format", dump, []string{"--format=html"}, 2, `option --format: "html", want json, doc or line`},
 		{"bad namespaces", dump, []string{"--namespaces=Talk"}, 2, `option --namespaces: "Talk" is not a number`},
 		{"no namespaces", dump, []string{"--namespaces="}, 2, `option --namespaces: "" is not a number`},
 		{"negative length", dump, []string{"--min-chars=-1"}, 2, "option --min-chars: -1 characters, want 0 or more"},

@@ -1,0 +1,141 @@
+package wiki
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+
+	"hpcbert/lib/stream"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Spool keeps the pages of a dump that can be read only once, compressed, in a temporary file without a name: whatever ends the process
+// leaves nothing behind.
+type Spool struct {
+	name   string // of the dump
+	dir    string
+	file   *os.File
+	pack   *zstd.Encoder
+	unpack *zstd.Decoder
+	in     *bufio.Reader
+	record []byte
+	sites  []*Site
+	passed Counts // of the dump's other pages
+}
+
+const spoolWindow = 1 << 20
+
+// NewSpool makes an empty spool in dir.
+func NewSpool(dir string) (*Spool, error) {
+	f, err := os.CreateTemp(dir, ".wikiextract-*.tmp")
+	if err != nil {
+		return nil, fmt.Errorf("spool the dump: %w", err)
+	}
+	s := &Spool{dir: dir, file: f}
+	if err := os.Remove(f.Name()); err != nil {
+		s.Close()
+		return nil, s.failed(err)
+	}
+	s.pack, err = zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(spoolWindow), zstd.WithEncoderConcurrency(2))
+	return s, err
+}
+
+func (s *Spool) failed(err error) error {
+	return stream.DiskFull(fmt.Errorf("spool the dump into folder %s: %w", s.dir, err))
+}
+
+// write appends a page: its site, namespace, id, title and text.
+func (s *Spool) write(p *Page) error {
+	if len(s.sites) == 0 || s.sites[len(s.sites)-1] != p.site {
+		s.sites = append(s.sites, p.site)
+	}
+	b := binary.AppendUvarint(s.record[:0], uint64(len(s.sites)-1))
+	b = binary.AppendVarint(b, int64(p.Namespace))
+	for _, field := range []string{p.ID, p.Title} {
+		b = append(binary.AppendUvarint(b, uint64(len(field))), field...)
+	}
+	s.record = binary.AppendUvarint(b, uint64(len(p.raw)))
+	_, err := s.pack.Write(s.record)
+	if err == nil {
+		_, err = s.pack.Write(p.raw)
+	}
+	if err != nil {
+		return s.failed(err)
+	}
+	return nil
+}
+
+// flush ends writing.
+func (s *Spool) flush() error {
+	if err := s.pack.Close(); err != nil {
+		return s.failed(err)
+	}
+	return nil
+}
+
+// rewind begins reading.
+func (s *Spool) rewind() error {
+	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
+		return s.failed(err)
+	}
+	var err error
+	s.unpack, err = zstd.NewReader(s.file, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true))
+	s.in = bufio.NewReaderSize(s.unpack, 1<<18)
+	return err
+}
+
+// Next returns the next page, io.EOF after the last one.
+func (s *Spool) Next() (*Page, error) {
+	site, err := binary.ReadUvarint(s.in)
+	if err == io.EOF {
+		return nil, io.EOF
+	}
+	if err != nil || site >= uint64(len(s.sites)) {
+		return nil, s.damaged(err)
+	}
+	p := &Page{site: s.sites[site]}
+	namespace, err := binary.ReadVarint(s.in)
+	p.Namespace = int(namespace)
+	var fields [3][]byte
+	for i := range fields {
+		if err == nil {
+			fields[i], err = s.field()
+		}
+	}
+	if err != nil {
+		return nil, s.damaged(err)
+	}
+	p.ID, p.Title, p.raw = string(fields[0]), string(fields[1]), fields[2]
+	return p, nil
+}
+
+func (s *Spool) field() ([]byte, error) {
+	n, err := binary.ReadUvarint(s.in)
+	if err != nil {
+		return nil, err
+	}
+	if n > maxToken {
+		return nil, io.ErrUnexpectedEOF
+	}
+	field := make([]byte, n)
+	_, err = io.ReadFull(s.in, field)
+	return field, err
+}
+
+func (s *Spool) damaged(err error) error {
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return s.failed(fmt.Errorf("read back: %w", err))
+}
+
+// Close frees the disk.
+func (s *Spool) Close() error {
+	if s.unpack != nil {
+		s.unpack.Close()
+	}
+	return s.file.Close()
+}
