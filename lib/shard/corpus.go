@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,21 +14,56 @@ import (
 	"time"
 
 	"hpcbert/lib/corpus"
+	"hpcbert/lib/fault"
 	"hpcbert/lib/stream"
 )
 
-// Corpus knows where each article of the input lies and how many sentences it has, 20 bytes an article; the text stays on disk.
+// Corpus knows where each article of the input lies and how many sentences it has, 16 bytes an article; the text stays on disk.
 type Corpus struct {
-	Sentences []int32 // of each article
-	Total     int64   // sentences
-	Bytes     int64   // read, unpacked
+	Total int64 // sentences
+	Bytes int64 // read, unpacked
 
-	places  []place
-	sources []source
+	articles table
+	sources  []source
 }
 
-// place is a range of bytes in the sources, joined in order.
-type place struct{ offset, length int64 }
+// Articles returns the number of articles.
+func (c *Corpus) Articles() int { return c.articles.n }
+
+// Sentences returns the number of sentences of each article.
+func (c *Corpus) Sentences() []int32 {
+	all := make([]int32, c.articles.n)
+	for i := range all {
+		all[i] = c.articles.at(int32(i)).sentences
+	}
+	return all
+}
+
+// article is a range of bytes in the sources, joined in order.
+type article struct {
+	offset    int64
+	length    uint32
+	sentences int32
+}
+
+// table is a list of articles in blocks: it grows without copies, which for a moment take as much again.
+type table struct {
+	blocks [][]article
+	n      int
+}
+
+const blockArticles = 1 << 16
+
+func (t *table) add(a article) {
+	if t.n%blockArticles == 0 {
+		t.blocks = append(t.blocks, make([]article, 0, blockArticles))
+	}
+	last := &t.blocks[len(t.blocks)-1]
+	*last = append(*last, a)
+	t.n++
+}
+
+func (t *table) at(i int32) article { return t.blocks[i/blockArticles][i%blockArticles] }
 
 // source is a plain file that holds articles: an input, or the spool of an input that cannot be read again.
 type source struct {
@@ -96,11 +132,14 @@ func (c *Corpus) index(r io.Reader, name string, report func(articles, sentences
 		if err != nil {
 			return 0, err
 		}
-		c.places = append(c.places, place{c.Bytes + e.Offset, e.Length})
-		c.Sentences = append(c.Sentences, int32(e.Sentences))
+		if e.Length > math.MaxUint32 || c.articles.n == math.MaxInt32 {
+			return 0, fault.WithHint(fmt.Errorf("read %s: article %d of %d bytes: more than 4 GiB, or too many articles", name, c.articles.n+1, e.Length),
+				"is there a blank line after each article, as segment writes?")
+		}
+		c.articles.add(article{c.Bytes + e.Offset, uint32(e.Length), int32(e.Sentences)})
 		c.Total += int64(e.Sentences)
 		if report != nil {
-			report(int64(len(c.places)), c.Total)
+			report(int64(c.articles.n), c.Total)
 		}
 	}
 }
@@ -138,21 +177,22 @@ type reader struct {
 
 // fetch reads articles, in the order of the disk, and returns the text of each. It is valid until the next call.
 func (r *reader) fetch(articles []int32) ([][]byte, error) {
-	places := r.corpus.places
 	r.order, r.starts = r.order[:0], r.starts[:0]
 	var size int64
 	for i, a := range articles {
 		r.order = append(r.order, int32(i))
 		r.starts = append(r.starts, size)
-		size += places[a].length
+		size += int64(r.corpus.articles.at(a).length)
 	}
 	r.buf = slices.Grow(r.buf[:0], int(size))[:size]
-	slices.SortFunc(r.order, func(i, j int32) int { return cmp.Compare(places[articles[i]].offset, places[articles[j]].offset) })
+	slices.SortFunc(r.order, func(i, j int32) int {
+		return cmp.Compare(r.corpus.articles.at(articles[i]).offset, r.corpus.articles.at(articles[j]).offset)
+	})
 	texts := make([][]byte, len(articles))
 	for _, i := range r.order {
-		p := places[articles[i]]
-		texts[i] = r.buf[r.starts[i] : r.starts[i]+p.length]
-		if err := r.read(texts[i], p.offset); err != nil {
+		a := r.corpus.articles.at(articles[i])
+		texts[i] = r.buf[r.starts[i] : r.starts[i]+int64(a.length)]
+		if err := r.read(texts[i], a.offset); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,16 @@ type Options struct {
 	Train    int     `json:"train"`    // training shards, at least 1
 	Test     int     `json:"test"`     // test shards
 	Fraction float64 `json:"fraction"` // of the sentences meant for the test shards
+	Balance  bool    `json:"balance,omitempty"`
+}
+
+// String tells the options for people.
+func (o Options) String() string {
+	placed := "placed as the reference does"
+	if o.Balance {
+		placed = "balanced"
+	}
+	return fmt.Sprintf("%d training, %d test, fraction %v, %s", o.Train, o.Test, o.Fraction, placed)
 }
 
 // Check returns an error of usage where the options make no sense.
@@ -36,8 +46,8 @@ type Placement struct {
 	Largest                   int64 // sentences of the largest article
 }
 
-// Place spreads articles with the given numbers of sentences, each at least 1, as the original data preparation does, article for
-// article. Every shard first gets one of the largest articles. Then, round by round, each shard that holds no more than its kind's
+// Place spreads articles with the given numbers of sentences, each at least 1. Unless balance is asked for, it does so as the original data
+// preparation does, article for article. Every shard first gets one of the largest articles. Then, round by round, each shard that holds no more than its kind's
 // median takes the largest article that fits below the nominal number of sentences; the nominal number of the training shards grows
 // while nothing fits.
 func Place(sentences []int32, o Options) (*Placement, error) {
@@ -48,17 +58,13 @@ func Place(sentences []int32, o Options) (*Placement, error) {
 		return nil, fault.WithHint(fmt.Errorf("%d articles are fewer than %d training and %d test shards", len(sentences), o.Train, o.Test),
 			"ask for fewer shards; is the input one sentence a line with a blank line after each article, as segment writes?")
 	}
+	if o.Balance {
+		return balance(sentences, o), nil
+	}
 	a := newArticles(sentences)
-	var total int64
-	for _, n := range sentences {
-		total += int64(n)
-	}
-	trainTotal := total
-	if o.Test > 0 {
-		trainTotal = int64((1 - o.Fraction) * float64(total))
-	}
+	trainTotal, testTotal := o.divide(sentences)
 	train := newGroup(o.Train, trainTotal)
-	test := newGroup(o.Test, total-trainTotal)
+	test := newGroup(o.Test, testTotal)
 	p := &Placement{NominalTrain: train.nominal, NominalTest: test.nominal, Largest: int64(a.largest(a.max))}
 	train.takeLargest(a)
 	test.takeLargest(a)
@@ -80,6 +86,19 @@ func Place(sentences []int32, o Options) (*Placement, error) {
 	}
 	p.Train, p.Test = train.articles, test.articles
 	return p, nil
+}
+
+// divide returns the sentences meant for the training and for the test shards.
+func (o Options) divide(sentences []int32) (train, test int64) {
+	var total int64
+	for _, n := range sentences {
+		total += int64(n)
+	}
+	if o.Test == 0 {
+		return total, 0
+	}
+	train = int64((1 - o.Fraction) * float64(total))
+	return train, total - train
 }
 
 // articles holds those not yet placed, by size; of a size the last in the stream is taken first.

@@ -150,7 +150,7 @@ func TestPlaceEqualsTheSlowProcedure(t *testing.T) {
 
 func TestPlaceFewArticlesManyWays(t *testing.T) {
 	// All corpora of six articles of four sizes.
-	for _, o := range []Options{{1, 1, 0.1}, {2, 1, 0.3}, {3, 2, 0.1}} {
+	for _, o := range []Options{{Train: 1, Test: 1, Fraction: 0.1}, {Train: 2, Test: 1, Fraction: 0.3}, {Train: 3, Test: 2, Fraction: 0.1}} {
 		for code := range 1 << 12 {
 			sizes := make([]int32, 6)
 			for i := range sizes {
@@ -196,7 +196,7 @@ func TestPlaceIsFast(t *testing.T) {
 				sizes[i] = c.sizes(i)
 			}
 			start := time.Now()
-			p, err := Place(sizes, Options{c.shards, c.shards / 8, 0.1})
+			p, err := Place(sizes, Options{Train: c.shards, Test: c.shards / 8, Fraction: 0.1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -231,7 +231,7 @@ func TestPlaceErrors(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "2 articles are fewer than 2 training and 1 test shards") || fault.HintOf(err) == "" {
 		t.Errorf("error %v", err)
 	}
-	for _, o := range []Options{{0, 1, 0.1}, {1, -1, 0.1}, {1, 1, 1}, {1, 1, -0.1}} {
+	for _, o := range []Options{{Test: 1}, {Train: 1, Test: -1}, {Train: 1, Fraction: 1}, {Train: 1, Fraction: -0.1}} {
 		if _, err := Place([]int32{1, 2, 3}, o); fault.KindOf(err) != fault.Usage {
 			t.Errorf("%+v: error %v", o, err)
 		}

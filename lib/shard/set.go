@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,6 +43,7 @@ type FileInfo struct {
 	File      string `json:"file"`
 	Articles  int    `json:"articles"`
 	Sentences int64  `json:"sentences"`
+	SHA256    string `json:"sha256,omitempty"` // in hex, once written
 }
 
 // Create prepares to write the set: it makes the folder and a hidden one inside for everything unfinished. A set of other options, or
@@ -99,17 +103,40 @@ func prefix(name string) string {
 	return name + "_"
 }
 
-func (s *Set) manifestName() string { return filepath.Join(s.Dir, prefix(s.Name)+"shards.json") }
+func (s *Set) manifestName() string { return manifestName(s.Dir, s.Name) }
+
+func manifestName(dir, name string) string { return filepath.Join(dir, prefix(name)+"shards.json") }
+
+func readManifest(dir, name string) (*Manifest, error) {
+	text, err := os.ReadFile(manifestName(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	var m Manifest
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, fmt.Errorf("read %s: %w", manifestName(dir, name), err)
+	}
+	return &m, nil
+}
 
 // old returns the names of the set's shards already in the folder.
 func (s *Set) old() ([]string, error) {
-	entries, err := os.ReadDir(s.Dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	names, err := shardNames(s.Dir, s.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return names, err
+}
+
+// shardNames returns the names of files in dir that a set called name would give its shards.
+func shardNames(dir, name string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, e := range entries {
-		rest, ours := strings.CutPrefix(e.Name(), prefix(s.Name))
+		rest, ours := strings.CutPrefix(e.Name(), prefix(name))
 		number, isTrain := strings.CutPrefix(rest, "training_")
 		if !isTrain {
 			var isTest bool
@@ -129,17 +156,13 @@ func (s *Set) checkOld() error {
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	var m Manifest
-	b, err := os.ReadFile(s.manifestName())
-	if err == nil {
-		err = json.Unmarshal(b, &m)
-	}
+	m, err := readManifest(s.Dir, s.Name)
 	switch {
 	case err != nil:
 		return fault.WithHint(fmt.Errorf("folder %s holds %s and %d more shards, not known to be whole: %w", s.Dir, old[0], len(old)-1, err),
 			"choose another folder or --name, or replace them with --force")
 	case m.Options != s.Options:
-		return fault.WithHint(fmt.Errorf("folder %s holds shards of other options: %d training, %d test, fraction %v", s.Dir, m.Train, m.Test, m.Fraction),
+		return fault.WithHint(fmt.Errorf("folder %s holds shards of other options: %v", s.Dir, m.Options),
 			"choose another folder or --name, or replace them with --force")
 	}
 	return nil
@@ -152,7 +175,7 @@ func Describe(name string, c *Corpus, p *Placement) []FileInfo {
 		for i, articles := range shards {
 			f := FileInfo{File: fmt.Sprintf("%s%s_%d.txt", prefix(name), kind, i), Articles: len(articles)}
 			for _, a := range articles {
-				f.Sentences += int64(c.Sentences[a])
+				f.Sentences += int64(c.articles.at(a).sentences)
 			}
 			files = append(files, f)
 		}
@@ -165,7 +188,7 @@ func Describe(name string, c *Corpus, p *Placement) []FileInfo {
 // Write writes the shards with the given number of goroutines and replaces the set in the folder. Before all shards are whole and on
 // disk, the folder stays as it is.
 func (s *Set) Write(ctx context.Context, c *Corpus, p *Placement, threads int, report func(shards int64)) (*Manifest, error) {
-	m := &Manifest{Options: s.Options, Articles: len(c.places), Sentences: c.Total, Files: Describe(s.Name, c, p)}
+	m := &Manifest{Options: s.Options, Articles: c.articles.n, Sentences: c.Total, Files: Describe(s.Name, c, p)}
 	shards := slices.Concat(p.Train, p.Test)
 	if err := s.writeShards(ctx, c, shards, m.Files, threads, report); err != nil {
 		return nil, stream.DiskFull(err)
@@ -187,10 +210,12 @@ func (s *Set) writeShards(ctx context.Context, c *Corpus, shards [][]int32, file
 			r := &reader{corpus: c}
 			defer r.close()
 			for i := range next {
-				if err := r.writeShard(ctx, filepath.Join(s.Spool(), files[i].File), shards[i]); err != nil {
+				sum, err := r.writeShard(ctx, filepath.Join(s.Spool(), files[i].File), shards[i])
+				if err != nil {
 					cancel(err)
 					continue
 				}
+				files[i].SHA256 = sum
 				mu.Lock()
 				done++
 				if report != nil {
@@ -211,25 +236,31 @@ func (s *Set) writeShards(ctx context.Context, c *Corpus, shards [][]int32, file
 // windowBytes of articles are fetched at a time: enough to read the disk in its order, little enough to hold for each thread.
 const windowBytes = 16 << 20
 
-func (r *reader) writeShard(ctx context.Context, name string, articles []int32) error {
+// writeShard returns the SHA-256 of what it wrote.
+func (r *reader) writeShard(ctx context.Context, name string, articles []int32) (string, error) {
 	f, err := os.Create(name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer f.Close()
-	w := bufio.NewWriterSize(f, 1<<18)
+	sum := sha256.New()
+	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<18)
 	for len(articles) > 0 {
 		if err := ctx.Err(); err != nil {
-			return err
+			return "", err
 		}
 		n, size := 0, int64(0)
-		for n < len(articles) && (n == 0 || size+r.corpus.places[articles[n]].length <= windowBytes) {
-			size += r.corpus.places[articles[n]].length
+		for n < len(articles) {
+			length := int64(r.corpus.articles.at(articles[n]).length)
+			if n > 0 && size+length > windowBytes {
+				break
+			}
+			size += length
 			n++
 		}
 		texts, err := r.fetch(articles[:n])
 		if err != nil {
-			return err
+			return "", err
 		}
 		for _, text := range texts {
 			writeArticle(w, text)
@@ -237,12 +268,12 @@ func (r *reader) writeShard(ctx context.Context, name string, articles []int32) 
 		articles = articles[n:]
 	}
 	if err := w.Flush(); err != nil {
-		return err
+		return "", err
 	}
 	if err := f.Sync(); err != nil {
-		return err
+		return "", err
 	}
-	return f.Close()
+	return hex.EncodeToString(sum.Sum(nil)), f.Close()
 }
 
 // writeArticle writes lines as they are, but for carriage returns at their ends, and a blank line. The error waits in w.

@@ -102,6 +102,68 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
+func TestBalance(t *testing.T) {
+	dir := t.TempDir()
+	mustRun(t, referenceCorpus(), "--train", "3", "--test", "1", "--fraction", "0.25", "--balance", "-o", dir)
+	for name, text := range clitest.ReadFolder(t, dir) {
+		if n := strings.Count(text, " sentence\n"); name != "shards.json" && (n < 432/4-23 || n > 432/4+23) {
+			t.Errorf("%s: %d sentences, want %d and at most one article of 23 more or less", name, n, 432/4)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	cases := []struct {
+		name   string
+		change func(dir string) error
+		says   string // "" = is whole
+	}{
+		{"whole", func(string) error { return nil }, ""},
+		{"another set beside it", func(dir string) error { return os.WriteFile(filepath.Join(dir, "b_test_0.txt"), []byte("b.\n"), 0o666) }, ""},
+		{"file missing", func(dir string) error { return os.Remove(filepath.Join(dir, "test_1.txt")) }, "test_1.txt is missing"},
+		{"file of another set", func(dir string) error { return os.WriteFile(filepath.Join(dir, "training_4.txt"), []byte("b.\n"), 0o666) }, "training_4.txt is not of this set"},
+		{"file cut off", func(dir string) error { return os.Truncate(filepath.Join(dir, "training_2.txt"), 100) }, "training_2.txt has 1 articles of 8 sentences, want 8 of 95"},
+		{"one letter changed", func(dir string) error {
+			return edit(filepath.Join(dir, "test_0.txt"), "9.0 sentence", "9.0 sentense")
+		}, "test_0.txt holds other text than was written"},
+		{"no text", func(dir string) error { return edit(filepath.Join(dir, "test_0.txt"), "9.0 sentence", "9.0 sent\xff") }, "line 1: byte 9 is not UTF-8"},
+		{"manifest changed", func(dir string) error { return edit(filepath.Join(dir, "shards.json"), "432", "433") }, "shards.json tells of 6 files, 40 articles and 433 sentences"},
+		{"manifest broken", func(dir string) error { return os.Truncate(filepath.Join(dir, "shards.json"), 50) }, "shards.json: unexpected end of JSON"},
+		{"no manifest", func(dir string) error { return os.Remove(filepath.Join(dir, "shards.json")) }, "has no shards.json: 6 shards, not known to be whole"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			mustRun(t, referenceCorpus(), "--train", "4", "--test", "2", "-o", dir)
+			if err := c.change(dir); err != nil {
+				t.Fatal(err)
+			}
+			status, stdout, stderr := run("", "--check", dir)
+			if c.says == "" && (status != 0 || !strings.Contains(stderr, "is whole: 40 articles of 432 sentences")) {
+				t.Errorf("exit %d: %s", status, stderr)
+			}
+			if c.says != "" && (status != 3 || !strings.Contains(stderr, c.says)) || stdout != "" {
+				t.Errorf("exit %d, want 3; says %q, want %q", status, stderr, c.says)
+			}
+		})
+	}
+	if status, _, stderr := run("", "--check", "none"); status != 1 || !strings.Contains(stderr, "no such file") {
+		t.Errorf("folder missing: exit %d: %s", status, stderr)
+	}
+	if status, _, _ := run("", "--check", "none", "--train", "3"); status != 2 {
+		t.Errorf("with --train: exit %d", status)
+	}
+}
+
+// edit replaces a part of a file.
+func edit(name, old, new string) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, []byte(strings.Replace(string(text), old, new, 1)), 0o666)
+}
+
 func TestReplacing(t *testing.T) {
 	text, dir := referenceCorpus(), t.TempDir()
 	mustRun(t, text, "--train", "4", "--test", "2", "-o", dir)
@@ -110,9 +172,9 @@ func TestReplacing(t *testing.T) {
 	if diff := cmp.Diff(first, clitest.ReadFolder(t, dir)); diff != "" {
 		t.Errorf("the same run again gives other bytes (-first +again):\n%s", diff)
 	}
-	for _, other := range [][]string{{"--train", "3", "--test", "2"}, {"--train", "4", "--test", "2", "--fraction", "0.2"}} {
+	for _, other := range [][]string{{"--train", "3", "--test", "2"}, {"--train", "4", "--test", "2", "--fraction", "0.2"}, {"--train", "4", "--test", "2", "--balance"}} {
 		status, _, stderr := run(text, append(other, "-o", dir)...)
-		if status != 1 || !strings.Contains(stderr, "shards of other options: 4 training, 2 test, fraction 0.1") || !strings.Contains(stderr, "shard: hint: ") {
+		if status != 1 || !strings.Contains(stderr, "shards of other options: 4 training, 2 test, fraction 0.1, placed as the reference does") || !strings.Contains(stderr, "shard: hint: ") {
 			t.Errorf("%q: exit %d: %s", other, status, stderr)
 		}
 	}

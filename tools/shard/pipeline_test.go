@@ -77,7 +77,7 @@ func TestExamples(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"dump.xml.bz2": dump(100), "enwiki.xml.bz2": dump(100), "enwiki-latest-pages-articles.xml.bz2": dump(100), "a.jsonl": documents.String(),
-		"sentences.txt.zst": referenceCorpus(), "books/a.txt": "A book.", "lbzip2": "#!/bin/sh\nexec cat \"$2\"\n",
+		"sentences.txt.zst": referenceCorpus(), "books/a.txt": "A book.", "wiki.txt": referenceCorpus(), "books.txt": referenceCorpus(), "lbzip2": "#!/bin/sh\nexec cat \"$2\"\n",
 	} { // compression is told by the first bytes: the names may lie
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777); err != nil {
 			t.Fatal(err)
