@@ -27,6 +27,10 @@ type Build struct {
 	Force      bool   // make shards anew whatever the folder holds
 	Version    string // of the program, for the manifest
 
+	// With Parts > 0 this process makes every Parts-th shard, from the Part-th on (1 is the first); others share the folder with it, and a
+	// run without parts ends the work. See part.go.
+	Part, Parts int
+
 	// Done is told of every shard that is whole, one at a time; skipped ones were so before.
 	Done func(e ShardEntry, skipped bool)
 
@@ -47,6 +51,7 @@ func OutputName(input string) string {
 
 // Run makes the shards, Threads of them at a time, and ends at the first error. It returns the folder's manifest.
 func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
+	inputs = b.share(inputs)
 	fresh, err := b.check(ctx, inputs)
 	if err != nil {
 		return nil, err
@@ -57,8 +62,7 @@ func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
 		err = b.each(ctx, inputs, func(ctx context.Context, input string) error { return b.one(ctx, input, threads) })
 	}
 	if err == nil {
-		b.manifest.Complete = true
-		err = b.manifest.Write(b.Dir)
+		err = b.end()
 	}
 	if err != nil {
 		if fresh && b.made == 0 {
@@ -100,6 +104,7 @@ func Inputs(args []string) ([]string, error) {
 
 // Plan returns the inputs of which Run would make shards, those not whole yet. It writes nothing.
 func (b *Build) Plan(ctx context.Context, inputs []string) ([]string, error) {
+	inputs = b.share(inputs)
 	if _, err := b.check(ctx, inputs); err != nil {
 		return nil, err
 	}
@@ -164,7 +169,7 @@ func (b *Build) seed(input string) (int64, error) {
 
 // open decides what the folder's earlier contents mean; fresh tells that it held no manifest.
 func (b *Build) open(want *Manifest, inputs []string) (fresh bool, err error) {
-	old, err := ReadManifest(b.Dir)
+	old, err := b.read(inputs)
 	if b.Force {
 		b.manifest = want
 		return old == nil && err == nil, nil
@@ -198,7 +203,10 @@ func (b *Build) begin(fresh bool) (undo func(), err error) {
 	vocabulary := filepath.Join(b.Dir, VocabularyName)
 	_, noVocabulary := os.Stat(vocabulary)
 	undo = func() {
-		os.Remove(filepath.Join(b.Dir, ManifestName))
+		os.Remove(filepath.Join(b.Dir, b.manifestName()))
+		if b.Parts > 0 {
+			return // the others have the rest in use
+		}
 		if noVocabulary != nil {
 			os.Remove(vocabulary)
 		}
@@ -218,7 +226,12 @@ func (b *Build) begin(fresh bool) (undo func(), err error) {
 		return undo, err
 	}
 	b.manifest.Complete = false
-	return undo, b.manifest.Write(b.Dir)
+	if b.Parts > 0 && fresh {
+		if err := b.manifest.Write(b.Dir); err != nil { // the same bytes from every process; readers learn that the set is not whole
+			return undo, err
+		}
+	}
+	return undo, b.manifest.write(b.Dir, b.manifestName())
 }
 
 // each calls work for the inputs, Threads of them at a time, until the first error.
@@ -252,7 +265,7 @@ func (b *Build) each(ctx context.Context, inputs []string, work func(ctx context
 }
 
 // workers returns how many inputs are worked on at a time.
-func (b *Build) workers(inputs []string) int { return min(max(b.Threads, 1), len(inputs)) }
+func (b *Build) workers(inputs []string) int { return max(min(b.Threads, len(inputs)), 1) }
 
 // compare keeps the shard of an input if it is whole, and refuses one that is whole but was made from another text.
 func (b *Build) compare(_ context.Context, input string) error {
@@ -334,7 +347,7 @@ func (b *Build) finish(e ShardEntry, skipped bool) error {
 	if !skipped {
 		b.made++
 		b.manifest.Set(e)
-		if err := b.manifest.Write(b.Dir); err != nil {
+		if err := b.manifest.write(b.Dir, b.manifestName()); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"hpcbert/lib/cli/clitest"
@@ -241,5 +242,68 @@ func TestSeedPerShard(t *testing.T) {
 		if same := bytes.Equal([]byte(files["x_training_0.hdf5"]), []byte(files["x_training_1.hdf5"])); same == vary {
 			t.Errorf("seed per shard %t: equal shards %t", vary, same)
 		}
+	}
+}
+
+// Processes that share a folder make, with a last run, what one makes; nothing twice.
+func TestBuildInParts(t *testing.T) {
+	inputs := writeTexts(t, 5)
+	one := newBuild(t, filepath.Join(t.TempDir(), "one"))
+	if _, err := one.Run(t.Context(), inputs); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "parts")
+	var wait sync.WaitGroup
+	for part := range 3 {
+		b := newBuild(t, dir)
+		b.Part, b.Parts = part+1, 3
+		wait.Go(func() {
+			if _, err := b.Run(t.Context(), inputs); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if set, err := OpenSet(dir); err == nil {
+		t.Errorf("read as whole before the last run: %+v", set)
+	}
+	// A part that runs again makes nothing, nor does the last run.
+	for _, parts := range []int{3, 0} {
+		b, made := newBuild(t, dir), 0
+		b.Part, b.Parts = min(parts, 2), parts
+		b.Done = func(_ ShardEntry, whole bool) {
+			if !whole {
+				made++
+			}
+		}
+		if _, err := b.Run(t.Context(), inputs); err != nil || made > 0 {
+			t.Errorf("%d parts: made %d shards again, %v", parts, made, err)
+		}
+	}
+	if diff := cmp.Diff(clitest.ReadFolder(t, one.Dir), clitest.ReadFolder(t, dir)); diff != "" {
+		t.Errorf("other files than those of one process:\n%.2000s", diff)
+	}
+}
+
+// More processes than shards, and one that dies early: the last run makes the rest.
+func TestBuildPartMissing(t *testing.T) {
+	inputs := writeTexts(t, 2)
+	dir := filepath.Join(t.TempDir(), "parts")
+	made := 0
+	for _, c := range []struct{ part, parts int }{{1, 3}, {3, 3}, {0, 0}} {
+		b := newBuild(t, dir)
+		b.Part, b.Parts = c.part, c.parts
+		b.Done = func(_ ShardEntry, whole bool) {
+			if !whole {
+				made++
+			}
+		}
+		m, err := b.Run(t.Context(), inputs)
+		if err != nil || m.Complete != (c.parts == 0) {
+			t.Errorf("%v: complete %v, %v", c, m != nil && m.Complete, err)
+		}
+	}
+	if set, err := OpenSet(dir); err != nil || made != 2 || len(set.Files) != 2 {
+		t.Errorf("made %d shards, %v", made, err)
 	}
 }

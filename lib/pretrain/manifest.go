@@ -51,8 +51,10 @@ type ShardEntry struct {
 }
 
 // ReadManifest reads the manifest of a folder of shards; nil when there is none.
-func ReadManifest(dir string) (*Manifest, error) {
-	name := filepath.Join(dir, ManifestName)
+func ReadManifest(dir string) (*Manifest, error) { return readManifest(dir, ManifestName) }
+
+func readManifest(dir, name string) (*Manifest, error) {
+	name = filepath.Join(dir, name)
 	data, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -68,13 +70,15 @@ func ReadManifest(dir string) (*Manifest, error) {
 }
 
 // Write writes the manifest into the folder dir.
-func (m *Manifest) Write(dir string) error {
+func (m *Manifest) Write(dir string) error { return m.write(dir, ManifestName) }
+
+func (m *Manifest) write(dir, name string) error {
 	slices.SortFunc(m.Shards, func(a, b ShardEntry) int { return cmp.Compare(a.File, b.File) })
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	return stream.WriteFile(filepath.Join(dir, ManifestName), append(data, '\n'))
+	return stream.WriteFile(filepath.Join(dir, name), append(data, '\n'))
 }
 
 // Find returns the entry of a shard, nil when there is none.

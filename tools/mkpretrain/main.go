@@ -35,6 +35,11 @@ still to be predicted is passed over, so that a short sequence may have fewer ma
 prints the first N sequences (20) of each SHARD for people to read, and writes nothing. SHARD may be an HDF5 file too, then the vocabulary
 is the vocab.txt beside it if --vocab does not name one.
 
+	--part K/N
+
+makes every N-th shard only, from the K-th on, so that N machines can fill one folder at the same time. The set is not complete until the
+same command has run once more without --part: it makes what is missing, and writes manifest.json.
+
 The reference's names --vocab_file, --max_seq_length, --max_predictions_per_seq, --dupe_factor, --random_seed, --do_lower_case 0|1 and
 --do_whole_word_mask mean --vocab, --seq, --max-pred, --dupe, --seed, --cased and --whole-word-masking.
 
@@ -105,6 +110,7 @@ type options struct {
 	Cased    bool    `long:"cased" description:"keep case and accents"`
 	Words    bool    `long:"whole-word-masking" description:"mask all pieces of a word or none"`
 	Text     int     `long:"text" value-name:"N" optional:"yes" optional-value:"20" description:"print the first N sequences of each SHARD (text or HDF5) and write nothing"`
+	Part     part    `long:"part" value-name:"K/N" description:"make every N-th shard only, from the K-th on: for several machines and one folder"`
 	Force    bool    `long:"force" description:"make shards anew, whatever the folder holds"`
 	DryRun   bool    `long:"dry-run" description:"print the names of the shards to make, and make nothing"`
 
@@ -198,7 +204,7 @@ func (o *options) build(ctx context.Context, env *cli.Env) (*pretrain.Build, err
 	if err != nil {
 		return nil, err
 	}
-	return &pretrain.Build{Dir: o.Output, Options: o.how(), VarySeed: o.VarySeed, Vocabulary: text, Threads: env.Threads(), Force: o.Force,
+	return &pretrain.Build{Part: o.Part.number, Parts: o.Part.of, Dir: o.Output, Options: o.how(), VarySeed: o.VarySeed, Vocabulary: text, Threads: env.Threads(), Force: o.Force,
 		Version: cli.Version, Tokenizer: wordpiece.New(vocab, wordpiece.Options{LowerCase: !o.Cased})}, nil
 }
 
