@@ -26,7 +26,7 @@ wikiextract corpora/wiki/tinywiki.xml > docs.jsonl
 for i in 1 2 3; do printf '\xef\xbb\xbf'; segment <<<"$(sed -n "$((i * 7))p" docs.jsonl)"; done | split -d -l 40 --additional-suffix=.txt - corpora/books/
 segment <<<"$(sed -n 30,33p docs.jsonl)" > corpora/text.txt
 mkdir -p expected/sentences
-segment --input-format file -o expected/sentences/books.txt corpora/books/*.txt
+segment --input-format file -o expected/sentences/books.txt corpora/books/*.txt # in the order of their names
 wikiextract corpora/wiki/tinywiki.xml | segment -o expected/sentences/wiki.txt
 segment --input-format text -o expected/sentences/text.txt corpora/text.txt
 shard --train 3 --test 1 -o expected/shards expected/sentences/books.txt expected/sentences/wiki.txt expected/sentences/text.txt
@@ -228,14 +228,15 @@ func TestDataprepPreflight(t *testing.T) {
 		{"no shards", "TRAIN=0", 2, "TRAIN"},
 		{"negative shards", "TEST=-1", 2, "TEST"},
 		{"phase 3", "PHASES='1 3'", 2, "PHASES"},
+		{"rules of nobody", "RULES=mine", 2, "RULES"},
 		{"half cased", "CASED=yes", 2, "CASED"},
 		{"dump missing", "WIKI=none.xml", 1, "none.xml: cannot be read"},
 		{"folder without dumps", "mkdir empty; WIKI=empty", 1, "empty: no *.xml* in it"},
-		{"folder without books", "mkdir empty; BOOKS=empty", 1, "empty: no *.txt in it"},
+		{"folder without books", "mkdir empty; BOOKS=empty", 1, "empty: no *.txt* in it"},
 		{"vocabulary missing", "VOCAB=none", 1, "none: cannot be read"},
 		{"model missing", "MODEL=none", 1, "none: cannot be read"},
 		{"output below a file", ": > file; OUT=file/out", 1, "because of file"},
-		{"program missing", "mkdir p; ln -s $(command -v bash dirname sort stat xargs cat segment shard mkpretrain) p; PATH=$PWD/p", 1, "wikiextract: not found"},
+		{"program missing", "mkdir p; ln -s $(command -v bash dirname find grep sort stat xargs cat segment shard mkpretrain) p; PATH=$PWD/p", 1, "wikiextract: not found"},
 	} {
 		t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
 			dir := t.TempDir()
@@ -256,13 +257,13 @@ func TestDataprepPreflight(t *testing.T) {
 // TestDataprepLines: the lines of a dry run, with the reference's values.
 func TestDataprepLines(t *testing.T) {
 	dir := t.TempDir()
-	r := must(t, inFolder(t, dir, "mkdir books; touch books/b.txt books/a.txt d.xml; VOCAB=$REPO/test/data/vocab.txt BOOKS=books WIKI=d.xml DRYRUN=1 bash "+dataprep))
+	r := must(t, inFolder(t, dir, "mkdir books; touch books/b.txt books/a.txt d.xml; VOCAB=$REPO/test/data/vocab.txt RULES=improved BOOKS=books WIKI=d.xml DRYRUN=1 bash "+dataprep))
 	repository, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `segment --input-format file -o ./sentences/books.txt books/a.txt books/b.txt
-bash -euo pipefail -c wikiextract\ \"\$\{@:2\}\"\ \|\ segment\ -o\ \"\$1\" dataprep ./sentences/wiki.txt d.xml
+	want := `segment --rules improved -o ./sentences/books.txt books
+bash -euo pipefail -c wikiextract\ \"\$\{@:2\}\"\ \|\ segment\ --rules\ improved\ -o\ \"\$1\" dataprep ./sentences/wiki.txt d.xml
 shard --train 256 --test 256 --fraction 0.1 -o ./shards ./sentences/books.txt ./sentences/wiki.txt
 mkpretrain --vocab VOCAB --dupe 5 --seed 12345 --seq 128 --max-pred 20 -o ./hdf5-128 ./shards
 mkpretrain --vocab VOCAB --dupe 5 --seed 12345 --seq 512 --max-pred 80 -o ./hdf5-512 ./shards
