@@ -12,10 +12,12 @@
 #   make lint       gofmt, go vet, staticcheck, shellcheck, gcc -Wall -Wextra -Werror
 #   make bench      speed of every operation and of training steps on this CPU, % of its ceilings: a table, and build/bench.csv
 #   make bench-torch  the same training data through bertrain and through PyTorch, in turns (skips without torch and transformers)
+#   make bench-data DATA=FOLDER  speed of the data programs beside that of the original's, in turns: a table, and build/bench-data.tsv
 #   make install    copy programs, manual pages, model shapes and job scripts below PREFIX
 #
 # Variables: DATA=folder of real data for the checks that need it (skipped without), MINILM=folder of real BERT weights, PREFIX=/usr/local,
-# BENCH=options of the program of bench (--help lists them) or bench-torch, PYTHON=interpreter that has torch and transformers.
+# BENCH=options of the program of bench (--help lists them) or bench-torch, PYTHON=interpreter that has the peers,
+# NVIDIA_BERT=folder of the original's programs (bench-data).
 
 PREFIX ?= /usr/local
 DATA ?=
@@ -31,13 +33,13 @@ GO ?= go
 CXX ?= g++
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 TOOLS := $(notdir $(wildcard tools/*))
-SCRIPTS := $(wildcard test/*.sh sub/*.sh sub/*.sub) .ci/run
+SCRIPTS := $(wildcard test/*.sh test/bench/*.sh sub/*.sh sub/*.sub) .ci/run
 PACKAGES := gcc g++ pkg-config libopenmpi-dev openmpi-bin libhdf5-dev shellcheck python3-h5py
 ARM64_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 AVX512_PACKAGES := busybox-static isolinux syslinux-common xorriso cpio
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: all build deps demo real test test-slow test-arm64 test-avx512 test-slurm lint bench bench-torch install clean
+.PHONY: all build deps demo real test test-slow test-arm64 test-avx512 test-slurm lint bench bench-torch bench-data install clean
 
 all: build
 
@@ -102,6 +104,9 @@ bench: deps
 
 bench-torch: build
 	test/bench-torch.sh "$(PYTHON)" "$(DATA)" $(BENCH)
+
+bench-data: build
+	test/bench-data.sh "$(PYTHON)" "$(DATA)"
 
 install: build
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/hpcbert/model share/hpcbert/sub)
