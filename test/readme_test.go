@@ -2,6 +2,7 @@ package test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,4 +42,25 @@ func TestReadmeRoad(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestReadmeData runs the commands of the README's section "Data" as they stand, but for the sizes and for the address of the dump.
+func TestReadmeData(t *testing.T) {
+	if _, err := exec.LookPath("bzip2"); err != nil {
+		t.Skip("skipped: no bzip2 on this machine")
+	}
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, data, _ := strings.Cut(string(text), "## Data")
+	parts := strings.Split(data, "```")
+	dir := t.TempDir()
+	// A mirror of one dump, with its checksum.
+	must(t, inFolder(t, dir, `d=mirror/enwiki/20261101 f=enwiki-20261101-pages-articles-multistream.xml.bz2; mkdir -p $d; bzip2 -c $REPO/test/data/tinywiki.xml > $d/$f
+printf '{"jobs":{"articlesmultistreamdump":{"status":"done","files":{"%s":{"size":%d,"sha1":"%s"}}}}}' $f $(stat -c %s $d/$f) $(sha1sum < $d/$f | cut -c1-40) > $d/dumpstatus.json`))
+	smaller := strings.NewReplacer("bin/getdata wiki bert-base-uncased", "getdata --from mirror wiki", "bash sub/", "VOCAB=$REPO/test/data/vocab.txt TRAIN=3 TEST=1 DUPE=1 bash $REPO/sub/")
+	must(t, inFolder(t, dir, "set -e\n"+smaller.Replace(parts[1])))
+	needCorpora(t)
+	must(t, inFolder(t, dir, "cmp sentences/wiki.txt $WORK/expected/sentences/wiki.txt; ls hdf5-128/training_2.hdf5 hdf5-512/test_0.hdf5"))
 }
