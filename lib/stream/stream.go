@@ -5,7 +5,6 @@ package stream
 import (
 	"bufio"
 	"bytes"
-	"compress/bzip2"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"hpcbert/lib/bzip2"
 	"hpcbert/lib/fault"
 
 	"github.com/klauspost/compress/gzip"
@@ -29,8 +29,9 @@ type Reader struct {
 	Bytes int64  // compressed bytes consumed so far
 
 	ctx   context.Context
-	file  *os.File // nil for standard input
-	plain bool     // not compressed
+	file  *os.File      // nil for standard input
+	plain bool          // not compressed
+	bzip2 *bzip2.Reader // nil for other compressions
 	body  io.Reader
 	close func()
 }
@@ -38,6 +39,11 @@ type Reader struct {
 // Open opens name for reading; "" and "-" mean stdin. Input that starts with the magic bytes of gzip, bzip2 or zstd is decompressed,
 // concatenated members as one stream. Reads end with the context's error once ctx is done, also while stdin blocks.
 func Open(ctx context.Context, name string, stdin io.Reader) (*Reader, error) {
+	return OpenThreads(ctx, name, stdin, 1)
+}
+
+// OpenThreads is Open with so many threads for decompression, of which bzip2 alone makes use.
+func OpenThreads(ctx context.Context, name string, stdin io.Reader, threads int) (*Reader, error) {
 	r := &Reader{Name: name, ctx: ctx, close: func() {}}
 	var raw io.Reader
 	if name == "" || name == "-" {
@@ -55,14 +61,14 @@ func Open(ctx context.Context, name string, stdin io.Reader) (*Reader, error) {
 		r.file, raw = f, f
 	}
 	buffered := bufio.NewReaderSize(&counter{r: raw, n: &r.Bytes}, bufferSize)
-	if err := r.decompress(buffered); err != nil {
+	if err := r.decompress(buffered, threads); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("read %s: %w", r.Name, err)
 	}
 	return r, nil
 }
 
-func (r *Reader) decompress(in *bufio.Reader) error {
+func (r *Reader) decompress(in *bufio.Reader, threads int) error {
 	magic, err := in.Peek(6)
 	if err != nil && err != io.EOF {
 		return err
@@ -75,7 +81,8 @@ func (r *Reader) decompress(in *bufio.Reader) error {
 		}
 		r.body = z
 	case bytes.HasPrefix(magic, []byte("BZh")):
-		r.body = bzip2.NewReader(in)
+		z := bzip2.NewReader(in, threads)
+		r.body, r.bzip2, r.close = z, z, func() { z.Close() }
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(in)
 		if err != nil {
@@ -130,9 +137,18 @@ func (r *Reader) Plain() bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
+// Trailing tells, at the end of the input, whether something behind its compressed data was ignored.
+func (r *Reader) Trailing() bool { return r.bzip2 != nil && r.bzip2.Trailing() }
+
 func truncated(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return fault.WithHint(io.ErrUnexpectedEOF, "the compressed input is cut off: fetch or write it again")
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fault.WithHint(err, "the compressed input is cut off: fetch or write it again")
+	case errors.Is(err, bzip2.ErrCorrupt):
+		return fault.WithHint(err, "fetch or write the compressed input again")
 	}
 	return err
 }

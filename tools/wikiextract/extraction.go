@@ -33,7 +33,7 @@ func (e *extraction) scan(ctx context.Context, dumps []string, folder string) er
 	progress := e.env.Progress("collecting templates", "pages", 0)
 	defer progress.Finish()
 	for i, name := range dumps {
-		in, err := stream.Open(ctx, name, e.env.Stdin)
+		in, err := e.open(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (e *extraction) scan(ctx context.Context, dumps []string, folder string) er
 			}
 		}
 		err = e.extractor.Scan(ctx, in, in.Name, e.spools[i], func() { progress.Add(1) })
-		in.Close()
+		e.done(in)
 		if err != nil {
 			return err
 		}
@@ -80,12 +80,24 @@ func (e *extraction) extractOne(ctx context.Context, i int, name string, emit fu
 	if spool := e.spools[i]; spool != nil {
 		return e.extractor.RunSpool(ctx, spool, emit)
 	}
-	in, err := stream.Open(ctx, name, e.env.Stdin)
+	in, err := e.open(ctx, name)
 	if err != nil {
 		return wiki.Counts{}, err
 	}
-	defer in.Close()
+	defer e.done(in)
 	return e.extractor.Run(ctx, in, in.Name, emit)
+}
+
+func (e *extraction) open(ctx context.Context, name string) (*stream.Reader, error) {
+	return stream.OpenThreads(ctx, name, e.env.Stdin, e.extractor.Workers)
+}
+
+// done closes a dump that has been read.
+func (e *extraction) done(in *stream.Reader) {
+	if in.Trailing() {
+		e.env.Warnf("read %s: what follows the compressed data was ignored", in.Name)
+	}
+	in.Close()
 }
 
 // close frees the spools.
