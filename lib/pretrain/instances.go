@@ -66,6 +66,8 @@ func (d *Documents) Len() int { return len(d.list) }
 // one starts a new document, sentences and documents without tokens are dropped.
 func ReadDocuments(r io.Reader, name string, tok *wordpiece.Tokenizer) (*Documents, error) {
 	in := corpus.NewSentenceReader(r, name)
+	encoder := tok.Acquire()
+	defer tok.Release(encoder)
 	d := &Documents{Name: name}
 	var arena []int32
 	for {
@@ -83,7 +85,7 @@ func ReadDocuments(r io.Reader, name string, tok *wordpiece.Tokenizer) (*Documen
 					arena = make([]int32, 0, max(1<<18, len(part)+1))
 				}
 				start := len(arena)
-				arena = tok.Encode(arena, part)
+				arena = encoder.Encode(arena, part)
 				d.add(part, arena[start:len(arena):len(arena)])
 			}
 		}

@@ -296,24 +296,6 @@ func TestManyGoroutines(t *testing.T) {
 	wait.Wait()
 }
 
-func FuzzEncode(f *testing.F) {
-	v, err := Load(strings.NewReader("[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##a\nb\n"), "v")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add("a Áb\xff[MASK] 中ΣΑΣ")
-	uncased, cased := New(v, Options{LowerCase: true}), New(v, Options{})
-	f.Fuzz(func(t *testing.T, text string) {
-		for _, tok := range []*Tokenizer{uncased, cased} {
-			for _, id := range tok.Encode(nil, text) {
-				if id < 0 || int(id) >= v.Size() {
-					t.Fatalf("id %d", id)
-				}
-			}
-		}
-	})
-}
-
 func BenchmarkEncode(b *testing.B) {
 	tok := New(loadFile(b, dataFile(b, "wordpiece/vocab/bert-base-uncased-vocab.txt")), Options{LowerCase: true})
 	data, err := os.ReadFile(dataFile(b, "hdf5/wiki_seq128_pred20+seq512_pred80.input.txt"))

@@ -22,8 +22,12 @@ type Vocabulary struct {
 
 	Unk, Cls, Sep, Mask int32
 
-	ids map[string]int32
+	ids       map[string]int32
+	continues []uint8 // by id, 1 for a piece that begins with ##
 }
+
+// MaxSize is the number of pieces that a vocabulary may have.
+const MaxSize = 1 << idBits
 
 // Load reads a vocabulary file: one piece a line, the id is the line number from 0. Lines may end in CR LF. Errors name the file
 // and the line.
@@ -65,11 +69,18 @@ func (v *Vocabulary) add(line string) error {
 	if token == "" {
 		return v.fault("line %d is empty", number)
 	}
+	if number > MaxSize {
+		return v.fault("more than %d pieces", MaxSize)
+	}
 	if first, twice := v.ids[token]; twice {
 		return v.fault("line %d: %q is already in line %d", number, token, first+1)
 	}
 	v.ids[token] = int32(len(v.Tokens))
 	v.Tokens = append(v.Tokens, token)
+	v.continues = append(v.continues, 0)
+	if len(token) > 2 && token[:2] == "##" {
+		v.continues[number-1] = 1
+	}
 	return nil
 }
 
@@ -86,5 +97,41 @@ func (v *Vocabulary) ID(token string) int32 {
 	return -1
 }
 
+// Words returns the number of words that pieces make: those that do not begin with "##".
+func (v *Vocabulary) Words(ids []int32) int {
+	n := len(ids)
+	for _, id := range ids {
+		n -= int(v.continues[id])
+	}
+	return n
+}
+
 // Size returns the number of pieces.
 func (v *Vocabulary) Size() int { return len(v.Tokens) }
+
+// Decode joins pieces to text as Hugging Face does: blanks between words, none before punctuation and in English contractions. What
+// tokenizing dropped, such as capitals, accents and the original white space, does not come back.
+func (v *Vocabulary) Decode(ids []int32) (string, error) {
+	var b strings.Builder
+	for i, id := range ids {
+		if id < 0 || int(id) >= len(v.Tokens) {
+			return "", fmt.Errorf("id %d is not in vocabulary %s, which has %d pieces", id, v.Name, len(v.Tokens))
+		}
+		piece, continues := strings.CutPrefix(v.Tokens[id], "##")
+		if i > 0 && !continues {
+			b.WriteByte(' ')
+		}
+		if i == 0 {
+			piece = v.Tokens[id]
+		}
+		b.WriteString(piece)
+	}
+	text := b.String()
+	for _, rule := range contractions {
+		text = strings.ReplaceAll(text, rule[0], rule[1])
+	}
+	return text, nil
+}
+
+// contractions are replaced one after the other.
+var contractions = [][2]string{{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}}

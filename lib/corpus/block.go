@@ -1,0 +1,226 @@
+package corpus
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"sync"
+	"unicode/utf8"
+	"unsafe"
+
+	"hpcbert/lib/stream"
+)
+
+// blockBytes of text are handed on at a time: a block and what is made of it stay in a core's cache.
+const blockBytes = 1 << 16
+
+// Block is a part of a text, of whole lines; only the last line of a file may lack its newline.
+type Block struct {
+	Name  string // of the file
+	First int    // number of its first line, from 1
+	Lines int
+	Text  string
+}
+
+// CheckSentences refuses the first block of a file when that holds no sentences but documents or a dump, as those who read sentences do.
+func (b Block) CheckSentences() error {
+	if b.First > 1 {
+		return nil
+	}
+	l := lineReader{name: b.Name}
+	for line := range strings.Lines(b.Text) {
+		l.n++
+		if strings.TrimSpace(line) != "" {
+			return l.sentences([]byte(line))
+		}
+	}
+	return nil
+}
+
+// Blocks reads the lines of several files, one file after the other, in blocks.
+type Blocks struct {
+	ctx   context.Context
+	stdin io.Reader
+	names []string // not yet opened
+	lines int      // read so far
+
+	file *stream.Reader // nil between files
+	line int            // of this file, read so far
+	rest []byte         // read, but without the end of its line
+	end  bool           // no more to read
+}
+
+// OpenBlocks prepares to read the named files (see stream.Open; none means standard input). A missing file is an error now.
+func OpenBlocks(ctx context.Context, names []string, stdin io.Reader) (*Blocks, error) {
+	if err := CheckFiles(names); err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		names = []string{"-"}
+	}
+	return &Blocks{ctx: ctx, stdin: stdin, names: names}, nil
+}
+
+// Next returns the next block, which is the caller's, and io.EOF after the last of the last file. Lines may have any length. Lines that
+// are not text, and the mark of a writer that failed, are errors that name file and line.
+func (in *Blocks) Next() (Block, error) {
+	for {
+		if in.file == nil {
+			if len(in.names) == 0 {
+				return Block{}, io.EOF
+			}
+			file, err := stream.Open(in.ctx, in.names[0], in.stdin)
+			if err != nil {
+				return Block{}, err
+			}
+			in.names, in.file, in.line, in.end = in.names[1:], file, 0, false
+		}
+		text, err := in.read()
+		if err != nil {
+			return Block{}, err
+		}
+		if len(text) > 0 {
+			return in.block(text)
+		}
+		in.Close()
+	}
+}
+
+// read returns about blockBytes up to the end of a line, nothing at the end of the file.
+func (in *Blocks) read() ([]byte, error) {
+	text := append(make([]byte, 0, blockBytes+len(in.rest)), in.rest...)
+	searched := 0
+	for !in.end {
+		n, err := io.ReadFull(in.file, text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		if in.end = err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !in.end {
+			return nil, err
+		}
+		if end := bytes.LastIndexByte(text[searched:], '\n'); end >= 0 && !in.end {
+			end += searched + 1
+			in.rest = append([]byte(nil), text[end:]...)
+			return text[:end], nil
+		}
+		searched = len(text)
+		text = append(text, 0)[:len(text)] // a longer line: makes room
+	}
+	in.rest = nil
+	return text, nil
+}
+
+func (in *Blocks) block(bytes []byte) (Block, error) {
+	text := unsafe.String(unsafe.SliceData(bytes), len(bytes)) // the bytes never change from here on
+	if in.line == 0 {
+		text = strings.TrimPrefix(text, string(byteOrderMark))
+	}
+	b := Block{Name: in.file.Name, First: in.line + 1, Lines: strings.Count(text, "\n"), Text: text}
+	if !strings.HasSuffix(text, "\n") {
+		b.Lines++
+	}
+	in.line += b.Lines
+	in.lines += b.Lines
+	if strings.IndexByte(text, 0) < 0 && utf8.ValidString(text) {
+		return b, nil
+	}
+	l := lineReader{name: b.Name, n: b.First}
+	for line := range strings.Lines(text) {
+		l.line = []byte(strings.TrimSuffix(line, "\n"))
+		if err := l.check(); err != nil {
+			return Block{}, err
+		}
+		l.n++
+	}
+	return b, nil
+}
+
+// Lines returns the number of lines read.
+func (in *Blocks) Lines() int { return in.lines }
+
+// Close ends reading before the end.
+func (in *Blocks) Close() {
+	if in.file != nil {
+		in.file.Close()
+		in.file, in.rest = nil, nil
+	}
+}
+
+// MapBlocks gives each block of a text to work, in threads goroutines, and what that makes of it to done, in the order of the text and
+// from one goroutine. The first error ends all.
+func MapBlocks[T any](ctx context.Context, in *Blocks, threads int, work func(Block) (T, error), done func(T) error) error {
+	if threads < 2 {
+		return mapInTurn(ctx, in, work, done)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	type task struct {
+		block Block
+		made  T
+		err   error
+		ready chan struct{}
+	}
+	tasks, order := make(chan *task, threads), make(chan *task, 4*threads)
+	var group sync.WaitGroup
+	group.Go(func() {
+		defer close(tasks)
+		defer close(order)
+		for ctx.Err() == nil {
+			t := &task{ready: make(chan struct{})}
+			if t.block, t.err = in.Next(); t.err != nil {
+				close(t.ready)
+				order <- t
+				return
+			}
+			order <- t
+			tasks <- t
+		}
+	})
+	for range threads {
+		group.Go(func() {
+			for t := range tasks {
+				t.made, t.err = work(t.block)
+				close(t.ready)
+			}
+		})
+	}
+	var err error
+	for t := range order {
+		if err == nil {
+			<-t.ready
+			if err = t.err; err == nil {
+				err = done(t.made)
+			}
+		}
+		if err != nil {
+			cancel() // and take what the reader may wait to hand over
+		}
+	}
+	group.Wait()
+	if err == nil { // the reader ended without telling why
+		err = ctx.Err()
+	}
+	cancel()
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+func mapInTurn[T any](ctx context.Context, in *Blocks, work func(Block) (T, error), done func(T) error) error {
+	for ctx.Err() == nil {
+		b, err := in.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		made, err := work(b)
+		if err != nil {
+			return err
+		}
+		if err := done(made); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
