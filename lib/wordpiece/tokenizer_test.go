@@ -136,6 +136,16 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+func TestNoContinuations(t *testing.T) {
+	v, err := Load(strings.NewReader("[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n"), "v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := New(v, Options{}).Encode(nil, "a ab a"); !cmp.Equal(got, []int32{4, 0, 4}) {
+		t.Errorf("got %v", got)
+	}
+}
+
 func repeat(id int32, n int) []int32 {
 	s := make([]int32, n)
 	for i := range s {

@@ -20,6 +20,7 @@ func newTrie(ids map[string]int32) trie {
 	}
 	slices.Sort(keys)
 	b := trieBuilder{nodes: trie{{parent: 0, id: -1}}, free: 1}
+	b.room(0)
 	b.grow(0, keys, 0, ids)
 	return b.nodes
 }
@@ -71,9 +72,7 @@ func (b *trieBuilder) place(labels []byte) int32 {
 		if tries == patience {
 			base = max(base, b.loose)
 		}
-		for int(base)+256 > len(b.nodes) {
-			b.nodes = append(b.nodes, node{parent: -1, id: -1})
-		}
+		b.room(base)
 		if !slices.ContainsFunc(labels, func(c byte) bool { return b.nodes[base+int32(c)].parent >= 0 }) {
 			if tries >= patience {
 				b.loose = base
@@ -81,6 +80,13 @@ func (b *trieBuilder) place(labels []byte) int32 {
 			return base
 		}
 		base++
+	}
+}
+
+// room makes nodes for any child of a node with that base; those without children have base 0.
+func (b *trieBuilder) room(base int32) {
+	for int(base)+256 > len(b.nodes) {
+		b.nodes = append(b.nodes, node{parent: -1, id: -1})
 	}
 }
 
