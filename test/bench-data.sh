@@ -18,7 +18,7 @@ mkdir -p build
 # row prints a line of the table for people, and keeps it for programs.
 row() {
 	printf '%s\t%s\t%s\t%s\t%s\n' "$@" >>"$table.new"
-	printf '%-12s %-62s %12s %12s %8s\n' "$@"
+	printf '%-12s %-66s %10s %8s  %s\n' "$1" "$2" "$3" "$5" "$4" # a peer that is skipped says why, at length
 }
 
 cpu=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)
