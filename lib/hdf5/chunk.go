@@ -90,7 +90,8 @@ func (f *File) chunksOf(set *hdf5.Dataset, dims []int, element int) (*chunks, er
 		c.chunk[i], size = int(n), size*uint64(n)
 		count *= (uint64(dims[i]) + uint64(n) - 1) / uint64(n)
 	}
-	if count > uint64(f.size) { // an index entry alone takes more than a byte
+	// An index entry alone takes more than a byte, and no chunk unpacks to more than deflate can pack.
+	if count > uint64(f.size) || size > uint64(f.size)*maxRatio/max(count, 1) {
 		return nil, errDamaged
 	}
 	return c, nil

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // FuzzRead reads damaged files: the result is data or an error, never a crash, and no more memory than the file's size allows.
@@ -27,6 +28,7 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		defer file.Close()
+		begun := time.Now()
 		for _, set := range []string{"ids", "split", "shuffled", "contiguous", "none", "huge", "group"} {
 			values, dims, err := Read[int32](file, set, -1, -1)
 			if err == nil && len(values) != dims[0]*dims[1] {
@@ -36,6 +38,9 @@ func FuzzRead(f *testing.F) {
 		for _, set := range []string{"flags", "bytes"} {
 			Read[int8](file, set, -1)
 			file.Dims(set)
+		}
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("reading %d bytes took %v", len(data), took)
 		}
 	})
 }

@@ -38,6 +38,7 @@ type Build struct {
 	manifest *Manifest
 	kept     map[string]ShardEntry // shards that are whole already, by input
 	made     int
+	spare    []*Instances // of shards that are written
 }
 
 // OutputName returns the name of the shard made of a text shard: the same without its suffixes, and .hdf5.
@@ -309,10 +310,26 @@ func (b *Build) one(ctx context.Context, input string, threads int) error {
 	if err := WriteInstances(ctx, path, x, threads); err != nil {
 		return err
 	}
+	b.mu.Lock()
+	b.spare = append(b.spare, x)
+	b.mu.Unlock()
 	if e.SHA256, e.Bytes, err = stream.SHA256(path); err != nil {
 		return err
 	}
 	return b.finish(e, false)
+}
+
+// memory returns the instances of a shard that is written, for their memory, or empty ones.
+func (b *Build) memory() *Instances {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := len(b.spare) - 1
+	if last < 0 {
+		return &Instances{}
+	}
+	x := b.spare[last]
+	b.spare = b.spare[:last]
+	return x
 }
 
 // Instances makes the instances of one input, and of its shard's entry what they tell.
@@ -332,7 +349,7 @@ func (b *Build) Instances(ctx context.Context, input string) (*Instances, ShardE
 	if o.Seed, err = b.seed(input); err != nil {
 		return nil, e, err
 	}
-	x, err := Make(ctx, docs, b.Tokenizer.Vocabulary(), o)
+	x, err := makeIn(ctx, b.memory(), docs, b.Tokenizer.Vocabulary(), o)
 	if err != nil {
 		return nil, e, err
 	}

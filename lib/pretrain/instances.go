@@ -165,7 +165,13 @@ type maker struct {
 
 // Make makes the instances of a shard (spec: pretraining 1.6). The documents are shuffled in place.
 func Make(ctx context.Context, docs *Documents, vocab *wordpiece.Vocabulary, o Options) (*Instances, error) {
-	m := &maker{Instances: &Instances{Options: o}, rng: newTwister(o.Seed), vocab: vocab, docs: docs}
+	return makeIn(ctx, &Instances{}, docs, vocab, o)
+}
+
+// makeIn is Make in the memory of instances that are needed no more.
+func makeIn(ctx context.Context, x *Instances, docs *Documents, vocab *wordpiece.Vocabulary, o Options) (*Instances, error) {
+	x.Options = o
+	m := &maker{Instances: x, rng: newTwister(o.Seed), vocab: vocab, docs: docs}
 	if o.WholeWords {
 		m.continues = continuations(vocab)
 	}
@@ -194,11 +200,11 @@ func (m *maker) reserve() {
 			tokens += len(sentence)
 		}
 	}
-	tokens = tokens * m.Options.Dupe * 23 / 20 // specials and random seconds
-	m.tokens = make([]int32, 0, tokens)
-	m.rows = make([]instance, 0, tokens*10/9/m.Options.Seq+m.Options.Dupe*m.docs.Len())
+	tokens = tokens * m.Options.Dupe * 5 / 4 // specials and random seconds
+	m.tokens = slices.Grow(m.tokens[:0], tokens)
+	m.rows = slices.Grow(m.rows[:0], tokens*10/9/m.Options.Seq+m.Options.Dupe*m.docs.Len())
 	masked := int(float64(tokens) * min(m.Options.MaskedLMProb*1.02, 1))
-	m.positions, m.labels = make([]int32, 0, masked), make([]int32, 0, masked)
+	m.positions, m.labels = slices.Grow(m.positions[:0], masked), slices.Grow(m.labels[:0], masked)
 }
 
 // document appends the instances of document d.

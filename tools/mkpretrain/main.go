@@ -55,7 +55,8 @@ The reference's names --vocab_file, --max_seq_length, --max_predictions_per_seq,
 
 # Memory
 
-About 25 times a shard's text a thread (-j shards are made at a time) at --dupe 5: 400 MiB for 17 MiB.
+At most 25 times the largest shard's text a thread (-j shards are made at a time) at --dupe 5, whatever the number of shards: 155 MiB for 20
+shards of 7 MiB with -j 1, 300 MiB for one of 27 MiB.
 
 # Reproducibility
 
@@ -89,7 +90,7 @@ var program = cli.Program{
 	Help: `Reads text shards (one sentence a line, a blank line after each document) and writes into the output folder one HDF5 file each, in the
 layout of NVIDIA's BERT for PyTorch, with vocab.txt and manifest.json. A folder as SHARD means its .txt files. Shards already whole are kept, so that the same command continues
 an interrupted run. The reference's names (--max_seq_length, --max_predictions_per_seq, --dupe_factor, --random_seed, --vocab_file,
---do_lower_case 0|1, --do_whole_word_mask) are accepted.`,
+--do_lower_case 0|1, --do_whole_word_mask) are accepted. Memory: at most 25 times the largest shard's text a thread at --dupe 5.`,
 	Examples: `
   mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards
   mkpretrain --vocab vocab.txt --seq 512 --max-pred 80 -o phase2 shards/*.txt
