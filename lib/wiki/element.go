@@ -20,6 +20,7 @@ const (
 	dropTag     action = iota // the tags go, the content stays
 	breakWords                // as dropTag, and the words beside it are apart
 	dropContent               // all goes; the content is wikitext and may nest
+	rawDropTag                // as dropTag, even inside other tags
 	rawDrop                   // all goes; the content is no wikitext
 	rawLiteral                // the content stays as it is written
 	rawFormula                // becomes formula_N
@@ -29,11 +30,12 @@ const (
 var elements = func() map[string]*element {
 	m := make(map[string]*element)
 	for a, names := range map[action]string{
-		dropTag: `a abbr acronym b bdi bdo big center cite data del dfn em font i ins kbd label mark nobr noinclude onlyinclude p poem q rb rbc rp rt rtc ruby
-			s samp section sic span strike strong time tt tvar u var wbr translate languages body html blink plaintext noindex`,
+		dropTag: `a abbr acronym b bdi bdo big center cite data del dfn em font i ins kbd label mark nobr p poem q rb rbc rp rt rtc ruby
+			s samp section sic span strike strong time tt tvar u var wbr translate languages langconvert link meta body html blink plaintext noindex`,
 		breakWords: `br hr blockquote h1 h2 h3 h4 h5 h6 details summary article aside main header footer nav figure figcaption address`,
 		dropContent: `div table tbody thead tfoot tr td th caption col colgroup ul ol li dl dt dd menu dir form input select option textarea button
 			small sub sup img`,
+		rawDropTag: `noinclude onlyinclude`,
 		rawDrop: `ref references gallery timeline score hiero imagemap graph chart mapframe maplink templatedata templatestyles inputbox
 			categorytree source syntaxhighlight pre includeonly indicator charinsert rss quiz dynamicpagelist title script style iframe object embed
 			video audio canvas svg`,

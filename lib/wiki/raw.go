@@ -34,7 +34,7 @@ func (p *stripper) strip(dst, s []byte) []byte {
 			continue
 		}
 		t, ok := parseTag(s, 0)
-		if !ok || t.action < rawDrop {
+		if !ok || t.action < rawDropTag {
 			dst = append(dst, '<')
 			s = s[1:]
 			continue
@@ -65,7 +65,7 @@ func (p *stripper) stripElement(dst, s []byte, t tag) (out, rest []byte) {
 	if t.action == rawLiteral {
 		dst = append(dst, seam)
 	}
-	if t.closing || t.empty || slices.Contains(p.missing, t.element) {
+	if t.action == rawDropTag || t.closing || t.empty || slices.Contains(p.missing, t.element) {
 		return dst, s[t.end:]
 	}
 	start, end, ok := findEnd(s, t.end, t.element)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # data-wikiextract.sh BIN DATA: wikiextract against WikiExtractor, decompressed XML to documents, all cores each, in turns: ours, the peer,
 # ours. PYTHON names an interpreter that has wikiextractor (3.1.0); without it the peer is skipped. The text is real pages repeated: English
-# ones without templates of their own, and a small whole wiki with its templates.
+# ones without templates of their own, and a small whole wiki with its templates; ENGLISH_COPIES (35) and TEMPLATE_COPIES (10) say how often.
 set -euo pipefail
 bin=$1
 dumps=$2/wiki/dumps
@@ -45,7 +45,7 @@ compare() {
 	rm -rf "$work/peer"
 }
 
-bzcat "$dumps"/enwiki-latest-pages-articles1.xml-*-shortened.xml.bz2 | repeat 35 > "$work/text.xml"
+bzcat "$dumps"/enwiki-latest-pages-articles1.xml-*-shortened.xml.bz2 | repeat "${ENGLISH_COPIES:-35}" > "$work/text.xml"
 compare 'MB/s of XML, English pages'
 repeat "${TEMPLATE_COPIES:-10}" < "$dumps/ltgwiki-smallwiki-latest-pages-articles.xml" > "$work/text.xml"
 compare 'MB/s of XML, a whole small wiki with its templates'
