@@ -1,6 +1,7 @@
 package wiki
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 )
@@ -54,18 +55,23 @@ type braceParser struct {
 func (p *braceParser) parse(s []byte) []node {
 	p.nodes, p.open = p.nodes[:0], p.open[:0]
 	for i := 0; i < len(s); {
-		if !pairs[s[i]] {
+		if len(p.open) == 0 { // nothing else matters outside of braces
+			next := bytes.IndexByte(s[i:], '{')
+			if next < 0 {
+				break
+			}
+			i += next
+		} else if !pairs[s[i]] {
 			i++
 			continue
 		}
 		n := runLength(s[i:])
-		switch top := len(p.open) - 1; {
+		switch {
 		case n < 2:
 		case s[i] == '{':
 			p.open = append(p.open, opening{at: i, n: n})
 		case s[i] == '}':
 			p.close(i, n)
-		case top < 0: // links matter inside braces only
 		case s[i] == '[':
 			p.open = append(p.open, opening{at: i, link: true})
 		default:

@@ -107,6 +107,21 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
+// Only a template that is nothing but one table or <div> may be taken for an empty one.
+func TestBlock(t *testing.T) {
+	for text, want := range map[string]string{
+		"{| a\n| {{b|}}\n|}": "{||}", " {|\n{|\n|}\n{{{1|}}}|}\n": "{||}", "{|\n|} text {|\n|}": "", "{|\n|}\ntext": "", "{| {{{a|}}}": "", "{{{a|}}} |}": "", "{|\n|}}}|}": "",
+		"<div class=a>b<div>c</div></div>\n": "<div></div>", "<div>a</div>b<div>c</div>": "", "<div>a</div>b": "", "<div><div>a</div>": "", "<div {{a|</div>}}>b</div>": "", "<div>{{#if:x|</div>}}</div>": "<div></div>", "text": "", "": "",
+	} {
+		if want == "" {
+			want = text
+		}
+		if got := string(new(braceParser).block([]byte(text))); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestTemplatesOfOtherWikisAreUnknown(t *testing.T) {
 	here, there := newSite(), newSite()
 	here.Base, there.Base = "https://a.org/wiki/Main", "https://b.org/wiki/Main"

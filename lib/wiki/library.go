@@ -18,6 +18,7 @@ type Templates struct {
 	bytes    int64
 	wikis    map[string]map[string]*template
 	stripper stripper
+	parser   braceParser
 }
 
 // template is one of them. A redirect has a target and no text.
@@ -56,7 +57,7 @@ func (ts *Templates) Add(p *Page) {
 	text := p.Wikitext()
 	t := &template{target: cmp.Or(p.Target, redirectTarget(text))}
 	if t.target == "" {
-		t.text = bytes.Clone(ts.stripper.strip(nil, transcluded(nil, text)))
+		t.text = bytes.Clone(ts.parser.block(ts.stripper.strip(nil, transcluded(nil, text))))
 	}
 	size := int64(len(t.text) + len(name) + perTemplate)
 	if ts.Limit > 0 && ts.bytes+size > ts.Limit {

@@ -125,7 +125,7 @@ func (c *Cleaner) finishLine(dst, line []byte, numbers *numbering) []byte {
 	start := len(dst)
 	done := 0
 	for i := 0; i < len(line); {
-		if !special[line[i]] {
+		if !special[line[i]] || line[i] == ' ' && i > done && line[i-1] != ' ' { // a blank between words
 			i++
 			continue
 		}

@@ -18,6 +18,9 @@ func (c *Cleaner) replaceLinks(dst, s []byte) []byte {
 	c.links = c.links[:0]
 	done := 0
 	for i := 0; i < len(s); i++ {
+		if !linkBytes[s[i]] {
+			continue
+		}
 		var next int
 		switch s[i] {
 		case '[':
@@ -48,6 +51,8 @@ func (c *Cleaner) replaceLinks(dst, s []byte) []byte {
 	dst = append(dst, s[done:]...)
 	return c.endLine(dst, true)
 }
+
+var linkBytes = [256]bool{'[': true, ']': true, '|': true, '\n': true}
 
 // openLink treats the '[' at s[i] and returns where the input goes on.
 func (c *Cleaner) openLink(dst, s []byte, i int) ([]byte, int) {
