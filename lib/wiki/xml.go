@@ -122,6 +122,9 @@ func (t *tokenizer) next() (token, error) {
 		switch {
 		case t.buf[t.pos] != '<':
 			return t.text()
+		case t.pos+1 < t.end && t.buf[t.pos+1] != '!' && t.buf[t.pos+1] != '?': // most are tags
+			tok, err = t.tag()
+			seen = true
 		case t.startsWith("<!--"):
 			_, _, err = t.until("<!--", "-->")
 		case t.startsWith("<![CDATA["):
@@ -146,6 +149,11 @@ func (t *tokenizer) next() (token, error) {
 
 // text returns the character data up to the next '<' or the end of the input.
 func (t *tokenizer) text() (token, error) {
+	if n := bytes.IndexByte(t.buf[t.pos:t.end], '<'); n > 0 {
+		tok := token{kind: charData, data: t.buf[t.pos : t.pos+n], offset: t.offset()}
+		t.pos += n
+		return tok, nil
+	}
 	n, err := t.find(1, "<")
 	if err == io.EOF {
 		n, err = t.end-t.pos, nil
@@ -174,9 +182,12 @@ func (t *tokenizer) tag() (token, error) {
 	var quote byte
 	checked, n := 1, 0
 	for n == 0 {
-		i, err := t.find(checked, ">")
-		if err != nil {
-			return token{}, err
+		i := checked + bytes.IndexByte(t.buf[min(t.pos+checked, t.end):t.end], '>')
+		if i < checked {
+			var err error
+			if i, err = t.find(checked, ">"); err != nil {
+				return token{}, err
+			}
 		}
 		for _, c := range t.buf[t.pos+checked : t.pos+i] {
 			switch {
@@ -205,8 +216,11 @@ func (t *tokenizer) tag() (token, error) {
 		tok.kind, body = emptyTag, body[:len(body)-1]
 	}
 	tok.name = body
-	if i := bytes.IndexAny(body, " \t\r\n"); i >= 0 {
-		tok.name, tok.attrs = body[:i], body[i:]
+	for i, c := range body {
+		if c == ' ' || c == '\t' || c == '\r' || c == '\n' {
+			tok.name, tok.attrs = body[:i], body[i:]
+			break
+		}
 	}
 	if !validName(tok.name) {
 		return token{}, malformed{tok.offset, "'<' begins no tag"}
