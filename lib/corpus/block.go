@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -20,7 +21,9 @@ type Block struct {
 	Name  string // of the file
 	First int    // number of its first line, from 1
 	Lines int
-	Text  string
+	Text  string // valid until the function that MapBlocks gave the result to has returned
+
+	memory []byte // under Text
 }
 
 // CheckSentences refuses the first block of a file when that holds no sentences but documents or a dump, as those who read sentences do.
@@ -49,6 +52,9 @@ type Blocks struct {
 	line int            // of this file, read so far
 	rest []byte         // read, but without the end of its line
 	end  bool           // no more to read
+
+	mu   sync.Mutex
+	free [][]byte // memory for blocks to come, so that none is thrown away
 }
 
 // OpenBlocks prepares to read the named files (see stream.Open; none means standard input). A missing file is an error now.
@@ -62,7 +68,7 @@ func OpenBlocks(ctx context.Context, names []string, stdin io.Reader) (*Blocks, 
 	return &Blocks{ctx: ctx, stdin: stdin, names: names}, nil
 }
 
-// Next returns the next block, which is the caller's, and io.EOF after the last of the last file. Lines may have any length. Lines that
+// Next returns the next block and io.EOF after the last of the last file. Lines may have any length. Lines that
 // are not text, and the mark of a writer that failed, are errors that name file and line.
 func (in *Blocks) Next() (Block, error) {
 	for {
@@ -89,7 +95,7 @@ func (in *Blocks) Next() (Block, error) {
 
 // read returns about blockBytes up to the end of a line, nothing at the end of the file.
 func (in *Blocks) read() ([]byte, error) {
-	text := append(make([]byte, 0, blockBytes+len(in.rest)), in.rest...)
+	text := append(in.memory(), in.rest...)
 	searched := 0
 	for !in.end {
 		n, err := io.ReadFull(in.file, text[len(text):cap(text)])
@@ -99,22 +105,43 @@ func (in *Blocks) read() ([]byte, error) {
 		}
 		if end := bytes.LastIndexByte(text[searched:], '\n'); end >= 0 && !in.end {
 			end += searched + 1
-			in.rest = append([]byte(nil), text[end:]...)
+			in.rest = append(in.rest[:0], text[end:]...)
 			return text[:end], nil
 		}
 		searched = len(text)
-		text = append(text, 0)[:len(text)] // a longer line: makes room
+		text = slices.Grow(text, blockBytes) // a longer line
 	}
-	in.rest = nil
+	in.rest = in.rest[:0]
 	return text, nil
 }
 
+func (in *Blocks) memory() []byte {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	n := len(in.free)
+	if n == 0 {
+		return make([]byte, 0, blockBytes)
+	}
+	m := in.free[n-1]
+	in.free = in.free[:n-1]
+	return m
+}
+
+// recycle takes back the memory of a block that nobody looks at any more.
+func (in *Blocks) recycle(b Block) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if cap(b.memory) <= 2*blockBytes {
+		in.free = append(in.free, b.memory[:0])
+	}
+}
+
 func (in *Blocks) block(bytes []byte) (Block, error) {
-	text := unsafe.String(unsafe.SliceData(bytes), len(bytes)) // the bytes never change from here on
+	text := unsafe.String(unsafe.SliceData(bytes), len(bytes)) // the bytes do not change before recycle
 	if in.line == 0 {
 		text = strings.TrimPrefix(text, string(byteOrderMark))
 	}
-	b := Block{Name: in.file.Name, First: in.line + 1, Lines: strings.Count(text, "\n"), Text: text}
+	b := Block{Name: in.file.Name, First: in.line + 1, Lines: strings.Count(text, "\n"), Text: text, memory: bytes}
 	if !strings.HasSuffix(text, "\n") {
 		b.Lines++
 	}
@@ -141,7 +168,7 @@ func (in *Blocks) Lines() int { return in.lines }
 func (in *Blocks) Close() {
 	if in.file != nil {
 		in.file.Close()
-		in.file, in.rest = nil, nil
+		in.file, in.rest = nil, in.rest[:0]
 	}
 }
 
@@ -188,6 +215,7 @@ func MapBlocks[T any](ctx context.Context, in *Blocks, threads int, work func(Bl
 			<-t.ready
 			if err = t.err; err == nil {
 				err = done(t.made)
+				in.recycle(t.block)
 			}
 		}
 		if err != nil {
@@ -221,6 +249,7 @@ func mapInTurn[T any](ctx context.Context, in *Blocks, work func(Block) (T, erro
 		if err := done(made); err != nil {
 			return err
 		}
+		in.recycle(b)
 	}
 	return ctx.Err()
 }

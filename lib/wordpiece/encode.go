@@ -145,6 +145,7 @@ func (e *Encoder) IDs(text string) []int32 {
 
 // Encode appends the ids of text's word pieces to dst.
 func (e *Encoder) Encode(dst []int32, text string) []int32 {
+	capital, shorts, longs, single := e.capital, e.short, e.long, &e.t.single
 	unit, first := 0, len(dst) // where the last white space ended, in text and in dst
 	for i := 0; i < len(text); {
 		if cap(dst)-len(dst) < longIDs {
@@ -156,10 +157,10 @@ func (e *Encoder) Encode(dst []int32, text string) []int32 {
 		} else {
 			x = loadEnd(text, i)
 		}
-		low, n := scan(x, e.capital)
+		low, n := scan(x, capital)
 		if n == 0 {
-			if c := text[i]; e.t.single[c] >= 0 && (c != '[' || !startsSpecial(text[i:])) {
-				dst = append(dst, e.t.single[c])
+			if c := text[i]; single[c] >= 0 && (c != '[' || !startsSpecial(text[i:])) {
+				dst = append(dst, single[c])
 				i++
 				if i < len(text) && text[i] == ' ' {
 					i++
@@ -178,7 +179,7 @@ func (e *Encoder) Encode(dst []int32, text string) []int32 {
 		at, count := len(dst), 0
 		if n <= shortKey {
 			low &= 1<<(8*n&63) - 1
-			pair := &e.short[hashShort(low)]
+			pair := &shorts[hashShort(low)]
 			hit := &pair[0]
 			if hit.key&keyMask != low {
 				hit = secondShort(pair, low)
@@ -195,13 +196,13 @@ func (e *Encoder) Encode(dst []int32, text string) []int32 {
 			} else {
 				x = loadEnd(text, i+8)
 			}
-			high, m = scan(x, e.capital)
+			high, m = scan(x, capital)
 			high &= 1<<(8*m&63) - 1
 			n += m
 			if n > longKey {
 				n = segmentLength(text[i:])
 			} else {
-				pair := &e.long[hashLong(low, high)]
+				pair := &longs[hashLong(low, high)]
 				hit := &pair[0]
 				if !hit.is(low, high) {
 					hit = secondLong(pair, low, high)

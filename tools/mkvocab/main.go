@@ -12,7 +12,8 @@ and again, the two neighbours that stand together most often.
 
 	--size N
 
-is the number of pieces. There are fewer, with a warning, where the text has no more that occur --min-count times.
+is the number of pieces. There are fewer, with a warning, where the text has no more that occur --min-count times (1 by default: a small text fills
+the vocabulary with its own words).
 
 	--alphabet N
 
@@ -79,7 +80,7 @@ Memory: proportional to the number of different words: about 0.7 KiB for each, a
 type options struct {
 	cli.Common
 	Size     int    `long:"size" value-name:"N" default:"30000" description:"number of pieces"`
-	MinCount int64  `long:"min-count" value-name:"N" default:"2" description:"a piece of several characters occurs at least N times"`
+	MinCount int64  `long:"min-count" value-name:"N" default:"1" description:"a piece of several characters occurs at least N times"`
 	Alphabet int    `long:"alphabet" value-name:"N" default:"1000" description:"keep the N most frequent characters"`
 	Unused   int    `long:"unused" value-name:"N" default:"0" description:"write N pieces [unused0], [unused1], ..."`
 	Cased    bool   `long:"cased" description:"keep capitals and accents"`

@@ -22,13 +22,13 @@ func TestVocabulary(t *testing.T) {
 		args       []string
 		want       string
 	}{
-		{"characters, alone and within words, pieces", "Hug hug hug, pug pug", nil, specials + ", g h p u ##g ##h ##p ##u ##ug hug pug"},
-		{"cased", "Hug hug", []string{"--cased"}, specials + "H g h u ##H ##g ##h ##u ##ug"},
-		{"accents", "\u00e9\u00e9 \u00c9\u00c9", nil, specials + "e ##e ee"},
+		{"characters, alone and within words, pieces", "Hug hug hug, pug pug", []string{"--min-count", "2"}, specials + ", g h p u ##g ##h ##p ##u ##ug hug pug"},
+		{"cased", "Hug hug", []string{"--cased", "--min-count", "2"}, specials + "H g h u ##H ##g ##h ##u ##ug"},
+		{"accents", "\u00e9\u00e9 \u00c9\u00c9", []string{"--size", "8"}, specials + "e ##e ee"},
 		{"size", "hug hug pug pug pug", []string{"--size", "14"}, specials + "g h p u ##g ##h ##p ##u ##ug"},
 		{"rare pieces", "hug hug pug", []string{"--min-count", "3"}, specials + "g h p u ##g ##h ##p ##u ##ug"},
 		{"unused", "a", []string{"--unused", "2"}, specials + "[unused0] [unused1] a"},
-		{"alphabet: a word with another character is left out", "aa aa ab", []string{"--alphabet", "1", "--min-count", "1"}, specials + "a ##a aa"},
+		{"alphabet: a word with another character is left out", "aa aa ab", []string{"--alphabet", "1"}, specials + "a ##a aa"},
 		{"ideographs stand alone", "\u4e2d\u6587 \u4e2d\u6587", nil, specials + "\u4e2d \u6587"},
 		{"special pieces in the text", "[MASK] [MASK] a", nil, specials + "a"},
 		{"equally good pieces: the first characters first", "ab cd ab cd", []string{"--size", "14"}, specials + "a b c d ##a ##b ##c ##d ab"},
