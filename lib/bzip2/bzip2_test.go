@@ -543,3 +543,29 @@ func (r *randomReader) Read(p []byte) (int, error) {
 	r.data = r.data[n:]
 	return n, nil
 }
+
+// The speed on the file that HPCBERT_BZIP2 names: test/bench/data-bzip2.sh.
+func BenchmarkReader(b *testing.B) {
+	name := os.Getenv("HPCBERT_BZIP2")
+	if name == "" {
+		name = "testdata/prose.bz2"
+	}
+	for _, threads := range []int{1, 2} {
+		b.Run(fmt.Sprint("threads=", threads), func(b *testing.B) {
+			for b.Loop() {
+				file, err := os.Open(name)
+				if err != nil {
+					b.Fatal(err)
+				}
+				r := NewReader(file, threads)
+				n, err := io.Copy(io.Discard, r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(n)
+				r.Close()
+				file.Close()
+			}
+		})
+	}
+}
