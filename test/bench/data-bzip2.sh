@@ -29,7 +29,7 @@ rate() {
 best() { awk -v a="$1" -v b="$2" 'BEGIN { print a > b ? a : b }'; }
 
 ours() { # THREADS
-	HPCBERT_BZIP2="$work/dump.xml.bz2" "$work/test" -test.run '^$' -test.bench "threads=$1\$" -test.benchtime 1x -test.cpu "$1" |
+	HPCBERT_BZIP2="$work/dump.xml.bz2" "$work/test" -test.run '^$' -test.bench "Reader/threads=$1\$" -test.benchtime 1x -test.cpu "$1" |
 		awk '{ for (i = 2; i <= NF; i++) if ($i == "MB/s") print $(i - 1) }'
 }
 
