@@ -64,6 +64,7 @@ type DocumentReader struct {
 	lines *lineReader
 	form  Form
 	plain Form // what Auto takes plain text for: Text or File
+	buf   []byte
 }
 
 // NewDocumentReader reads documents from r, called name in errors. The form is detected: after blank bytes, a brace and a quote (or
@@ -149,6 +150,11 @@ func (r *DocumentReader) nextJSON() (Document, error) {
 	line, err := r.lines.nextFull()
 	if err != nil {
 		return Document{}, err
+	}
+	plain, buf, ok := parseDocument(line, r.buf)
+	r.buf = buf
+	if ok {
+		return plain, nil
 	}
 	var d jsonDocument
 	if err := json.Unmarshal(line, &d); err != nil {

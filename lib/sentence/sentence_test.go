@@ -91,6 +91,27 @@ func TestSplitGoldenDocuments(t *testing.T) {
 	}
 }
 
+// Texts of words and marks thrown together, which show more corners than real ones, and what NLTK 3.8.1 makes of them.
+func TestSplitRandomAsNLTK(t *testing.T) {
+	p := englishModel(t)
+	lines := strings.Split(strings.TrimSpace(unpack(t, "testdata/random_nltk.jsonl.gz")), "\n")
+	for i, line := range lines {
+		var c struct {
+			Text string
+			NLTK []string
+		}
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Split(c.Text); !slices.Equal(c.NLTK, got) {
+			t.Errorf("text %d: Split(%q)\n got %q\nwant %q", i, c.Text, got, c.NLTK)
+		}
+	}
+	if len(lines) != 3000 {
+		t.Errorf("%d texts", len(lines))
+	}
+}
+
 // Whole corpora: one document a line against NLTK's sentences.
 func TestSplitGoldenCorpora(t *testing.T) {
 	t.Run("books", func(t *testing.T) {
