@@ -98,15 +98,19 @@ func TestUnbalancedMarkupTakesLinearTime(t *testing.T) {
 	for _, p := range patterns {
 		for _, pattern := range []string{p, p + "\n", p + "x "} {
 			c := NewCleaner(newSite(), nil, Keep{})
+			var short, long time.Duration
 			clock := func(count int) time.Duration {
 				text := []byte(strings.Repeat(pattern, count))
 				start := time.Now()
 				c.Text("", text)
 				return time.Since(start)
 			}
-			clock(n / 8)
-			short, long := clock(n/8), clock(n)
-			if long > 200*time.Millisecond && long > 40*short {
+			slow := true
+			for try := 0; slow && try < 3; try++ { // once may be another program's doing
+				short, long = clock(n/8), clock(n)
+				slow = long > 200*time.Millisecond && long > 40*short
+			}
+			if slow {
 				t.Errorf("%q: %d times %v, %d times %v", pattern, n/8, short, n, long)
 			}
 		}
