@@ -85,7 +85,7 @@ var program = cli.Program{
 	Name:    "shard",
 	Args:    "[FILE...]",
 	Summary: "spread sentences over training and test shards",
-	Help:    `Reads one sentence a line with blank lines between articles, as segment writes, and writes whole articles to FOLDER/training_I.txt and FOLDER/test_I.txt, shards of nearly equal numbers of sentences, placed as in the original BERT data preparation, or --balance. Several files are spread as one.
+	Help: `Reads one sentence a line with blank lines between articles, as segment writes, and writes whole articles to FOLDER/training_I.txt and FOLDER/test_I.txt, shards of nearly equal numbers of sentences, placed as in the original BERT data preparation, or --balance. Several files are spread as one.
 
 Memory: less than 100 bytes an article, and 16 MiB a thread. Input that is packed or comes through a pipe is copied to FOLDER meanwhile.`,
 	Examples: `

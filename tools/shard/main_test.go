@@ -121,7 +121,9 @@ func TestCheck(t *testing.T) {
 		{"whole", func(string) error { return nil }, ""},
 		{"another set beside it", func(dir string) error { return os.WriteFile(filepath.Join(dir, "b_test_0.txt"), []byte("b.\n"), 0o666) }, ""},
 		{"file missing", func(dir string) error { return os.Remove(filepath.Join(dir, "test_1.txt")) }, "test_1.txt is missing"},
-		{"file of another set", func(dir string) error { return os.WriteFile(filepath.Join(dir, "training_4.txt"), []byte("b.\n"), 0o666) }, "training_4.txt is not of this set"},
+		{"file of another set", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "training_4.txt"), []byte("b.\n"), 0o666)
+		}, "training_4.txt is not of this set"},
 		{"file cut off", func(dir string) error { return os.Truncate(filepath.Join(dir, "training_2.txt"), 100) }, "training_2.txt has 1 articles of 8 sentences, want 8 of 95"},
 		{"one letter changed", func(dir string) error {
 			return edit(filepath.Join(dir, "test_0.txt"), "9.0 sentence", "9.0 sentense")
