@@ -18,7 +18,7 @@
 // Templates that the DUMPs define are expanded, with parameters, defaults and the parser functions #if, #ifeq, #switch, #expr and their
 // kin; those that they do not define, and Lua modules (#invoke), are removed. All DUMPs of a wiki share their templates. As a dump
 // may define a template behind its use, there are two passes: a plain file is read twice; anything else is decompressed once and its
-// articles are spooled, compressed to about a fifth of the XML, beside the output (-o), else in TMPDIR or /tmp. So nothing is written
+// articles are spooled, compressed to some 40 % of the XML, beside the output (-o), else in TMPDIR or /tmp. So nothing is written
 // before a pipe or compressed DUMP ends. --no-templates removes all templates, in one pass without spool.
 //
 // Where WikiExtractor damages text this program does not follow it:
@@ -71,7 +71,7 @@ var program = cli.Program{
 		`in the order of the dump, by default one JSON object {"id","title","text"} a line. Markup goes as WikiExtractor does it: ` +
 		"tables, references, headings and lists are removed, links become their text, italics double quotes.\n\n" +
 		"Templates defined in the dumps are expanded, unknown ones removed. For that a plain file is read twice; the articles of anything else are " +
-		"spooled, compressed to about a fifth, beside the output, else in TMPDIR or /tmp.\n\n" +
+		"spooled, compressed to some 40 %, beside the output, else in TMPDIR or /tmp.\n\n" +
 		"Memory: some 100 MiB, and up to twice the text of the templates (--template-memory).",
 	Examples: `
   wikiextract enwiki-latest-pages-articles.xml.bz2 -o enwiki.jsonl.zst
