@@ -26,7 +26,7 @@ rate() {
 	"$@" > /dev/null
 	echo "$(date +%s.%N) $start $bytes" | awk '{ printf "%.1f", $3 / 1e6 / ($1 - $2) }'
 }
-best() { awk -v a="$1" -v b="$2" 'BEGIN { print a > b ? a : b }'; }
+best() { awk -v a="$1" -v b="$2" 'BEGIN { print (a > b ? a : b) }'; }
 
 ours() { # THREADS
 	HPCBERT_BZIP2="$work/dump.xml.bz2" "$work/test" -test.run '^$' -test.bench "Reader/threads=$1\$" -test.benchtime 1x -test.cpu "$1" |
@@ -54,6 +54,6 @@ for option in --templates --no-templates; do
 		plain=$(best "$plain" "$(rate "$bin/wikiextract" -q -j 2 "${options[@]}" "$work/dump.xml" -o "$work/out.jsonl")")
 		packed=$(best "$packed" "$(rate "$bin/wikiextract" -q -j 2 "${options[@]}" "$work/dump.xml.bz2" -o "$work/out.jsonl")")
 	done
-	echo "$packed ${alone[2]} $plain" | awk -v what="wikiextract -j 2 ${options[*]} on bz2" '
+	echo "$packed ${alone[2]} $plain" | awk -v what="wikiextract -j 2${options:+ ${options[*]}} on bz2" '
 		{ possible = 1 / (1 / $2 + 1 / $3); printf "bzip2\t%s, MB/s of XML\t%s\t%.1f\t%.2f\n", what, $1, possible, $1 / possible }'
 done
