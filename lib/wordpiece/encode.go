@@ -19,7 +19,7 @@ back to the last ASCII white space and lets the basic step do it all.
 */
 
 const (
-	cacheBits = 14 // of the number of pairs in each cache
+	cacheBits = 15 // of the number of pairs in each cache
 	shortKey  = 7  // bytes of a segment in the cache of short ones
 	longKey   = 15 // and of long ones
 	shortIDs  = 3  // ids of one
@@ -45,13 +45,15 @@ type long struct {
 
 func (l *long) is(low, high uint64) bool { return l.low == low && l.high&keyMask == high }
 
-// Encoder is a goroutine's part of a Tokenizer, with caches of 1.5 MiB.
+// Encoder is a goroutine's part of a Tokenizer, with caches of 3 MiB.
 type Encoder struct {
 	t       *Tokenizer
 	capital uint64                    // the high bit of each byte when capitals are lowered, else 0
 	short   *[1 << cacheBits][2]short // the two of a pair share a line of memory; what is found in the second moves to the first
 	long    *[1 << cacheBits][2]long
 	words   *Splitter
+	unit    int // where some white space ended, the last one or one before, in the text
+	first   int // and in the ids
 	dst     []int32
 	buf     []byte
 	ids     []int32
@@ -89,8 +91,11 @@ func load(text string, i int) uint64 {
 	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 }
 
-// loadEnd is load near the end of text, with NUL behind it.
+// loadEnd is load with NUL behind the end of text.
 func loadEnd(text string, i int) uint64 {
+	if i+8 <= len(text) {
+		return load(text, i)
+	}
 	var b [8]byte
 	if i < len(text) {
 		copy(b[:], text[i:])
@@ -104,8 +109,12 @@ func hashLong(low, high uint64) uint64 {
 	return hashShort(low ^ bits.RotateLeft64(high*0x9E3779B97F4A7C15, 32))
 }
 
-// secondShort looks for a segment in the second place of its pair, from which it moves to the first; nil when the cache does not hold it.
-func secondShort(pair *[2]short, key uint64) *short {
+// findShort looks for a segment at both places of its pair and moves it to the first; nil when the cache does not hold it.
+func (e *Encoder) findShort(key uint64) *short {
+	pair := &e.short[hashShort(key)]
+	if pair[0].key&keyMask == key {
+		return &pair[0]
+	}
 	if pair[1].key&keyMask != key {
 		return nil
 	}
@@ -113,7 +122,11 @@ func secondShort(pair *[2]short, key uint64) *short {
 	return &pair[0]
 }
 
-func secondLong(pair *[2]long, low, high uint64) *long {
+func (e *Encoder) findLong(low, high uint64) *long {
+	pair := &e.long[hashLong(low, high)]
+	if pair[0].is(low, high) {
+		return &pair[0]
+	}
 	if !pair[1].is(low, high) {
 		return nil
 	}
@@ -145,93 +158,141 @@ func (e *Encoder) IDs(text string) []int32 {
 
 // Encode appends the ids of text's word pieces to dst.
 func (e *Encoder) Encode(dst []int32, text string) []int32 {
-	capital, shorts, longs, single := e.capital, e.short, e.long, &e.t.single
-	unit, first := 0, len(dst) // where the last white space ended, in text and in dst
+	e.unit, e.first = 0, len(dst)
 	for i := 0; i < len(text); {
 		if cap(dst)-len(dst) < longIDs {
 			dst = slices.Grow(dst, longIDs+len(text)-i)
 		}
-		var x, high uint64
-		if i+8 <= len(text) {
-			x = load(text, i)
-		} else {
-			x = loadEnd(text, i)
+		if dst, i = e.run(dst, text, i); i < len(text) {
+			dst, i = e.step(dst, text, i)
 		}
-		low, n := scan(x, capital)
-		if n == 0 {
-			if c := text[i]; single[c] >= 0 && (c != '[' || !startsSpecial(text[i:])) {
-				dst = append(dst, single[c])
-				i++
-				if i < len(text) && text[i] == ' ' {
-					i++
-					unit, first = i, len(dst)
-				}
-				continue
-			}
-			if e.t.class[text[i]]&space != 0 {
-				i++
-			} else {
-				dst, i = e.basic(dst[:first], text, unit, i+1)
-			}
-			unit, first = i, len(dst)
-			continue
-		}
-		at, count := len(dst), 0
-		if n <= shortKey {
-			low &= 1<<(8*n&63) - 1
-			pair := &shorts[hashShort(low)]
-			hit := &pair[0]
-			if hit.key&keyMask != low {
-				hit = secondShort(pair, low)
-			}
-			if hit != nil {
-				to := dst[at : at+shortIDs]
-				to[0], to[1], to[2] = int32(hit.ids&idMask), int32(hit.ids>>idBits&idMask), int32(hit.ids>>(2*idBits))
-				count = int(hit.key >> countAt)
-			}
-		} else {
-			var m int
-			if i+16 <= len(text) {
-				x = load(text, i+8)
-			} else {
-				x = loadEnd(text, i+8)
-			}
-			high, m = scan(x, capital)
-			high &= 1<<(8*m&63) - 1
-			n += m
-			if n > longKey {
-				n = segmentLength(text[i:])
-			} else {
-				pair := &longs[hashLong(low, high)]
-				hit := &pair[0]
-				if !hit.is(low, high) {
-					hit = secondLong(pair, low, high)
-				}
-				if hit != nil {
-					*(*[longIDs]int32)(dst[at : at+longIDs]) = hit.ids
-					count = int(hit.high >> countAt)
-				}
-			}
-		}
-		i += n
-		if count > 0 {
-			dst = dst[:at+count]
-			if i < len(text) && text[i] == ' ' {
-				i++
-				unit, first = i, len(dst)
-			}
-			continue
-		}
-		segment := text[i-n : i]
-		if e.needsContext(segment) {
-			dst, i = e.basic(dst[:first], text, unit, i)
-			unit, first = i, len(dst)
-			continue
-		}
-		dst = e.segment(dst, segment)
-		e.store(n, low, high, dst[at:])
 	}
 	return dst
+}
+
+// run goes on while the caches answer, and returns where it stopped.
+func (e *Encoder) run(dst []int32, text string, i int) ([]int32, int) {
+	shorts, capital, single := e.short, e.capital, &e.t.single
+	n := len(dst)
+	dst = dst[:cap(dst)]
+	for i+16 <= len(text) && n+longIDs <= len(dst) {
+		x := load(text, i)
+		low, k := scan(x, capital)
+		if k == 0 {
+			id := single[byte(x)]
+			if id < 0 {
+				break
+			}
+			dst[n] = id
+			n++
+			i++
+			if byte(x>>8) == ' ' {
+				i++
+				e.unit, e.first = i, n
+			}
+			continue
+		}
+		if k <= shortKey {
+			key := low & (1<<(8*k&63) - 1)
+			pair := &shorts[hashShort(key)]
+			if pair[0].key&keyMask != key {
+				if pair[1].key&keyMask != key {
+					break
+				}
+				pair[0], pair[1] = pair[1], pair[0]
+			}
+			hit := &pair[0]
+			ids := (*[shortIDs]int32)(dst[n : n+shortIDs])
+			ids[0], ids[1], ids[2] = int32(hit.ids&idMask), int32(hit.ids>>idBits&idMask), int32(hit.ids>>(2*idBits))
+			n += int(hit.key >> countAt)
+			i += k
+			if byte(x>>(8*k&63)) == ' ' {
+				i++
+			}
+			continue
+		}
+		high, m := scan(load(text, i+8), capital)
+		high &= 1<<(8*m&63) - 1
+		pair := &e.long[hashLong(low, high)]
+		if m == 8 {
+			break
+		}
+		if !pair[0].is(low, high) {
+			if !pair[1].is(low, high) {
+				break
+			}
+			pair[0], pair[1] = pair[1], pair[0]
+		}
+		hit := &pair[0]
+		*(*[longIDs]int32)(dst[n : n+longIDs]) = hit.ids
+		n += int(hit.high >> countAt)
+		i += 8 + m
+		if text[i] == ' ' {
+			i++
+			e.unit, e.first = i, n
+		}
+	}
+	return dst[:n], i
+}
+
+// step takes one segment or character of any kind.
+func (e *Encoder) step(dst []int32, text string, i int) ([]int32, int) {
+	low, n := scan(loadEnd(text, i), e.capital)
+	if n == 0 {
+		return e.part(dst, text, i)
+	}
+	high := uint64(0)
+	if n <= shortKey {
+		low &= 1<<(8*n&63) - 1
+		if hit := e.findShort(low); hit != nil {
+			for k := range hit.key >> countAt {
+				dst = append(dst, int32(hit.ids>>(k*idBits)&idMask))
+			}
+			return dst, i + n
+		}
+	} else {
+		var m int
+		high, m = scan(loadEnd(text, i+8), e.capital)
+		high &= 1<<(8*m&63) - 1
+		if n += m; n > longKey {
+			n = segmentLength(text[i:])
+		} else if hit := e.findLong(low, high); hit != nil {
+			return append(dst, hit.ids[:hit.high>>countAt]...), i + n
+		}
+	}
+	segment, at := text[i:i+n], len(dst)
+	switch {
+	case e.ascii(segment):
+		dst = e.t.appendPieces(dst, e.buf)
+	case e.needsContext(segment):
+		return e.again(dst, text, i+n)
+	default:
+		dst, _ = e.basic(dst, segment, 0, n)
+	}
+	e.store(n, low, high, dst[at:])
+	return dst, i + n
+}
+
+// part takes a character that is no part of a segment.
+func (e *Encoder) part(dst []int32, text string, i int) ([]int32, int) {
+	c := text[i]
+	switch class := e.t.class[c]; {
+	case class&space != 0:
+		e.unit, e.first = i+1, len(dst)
+		return dst, i + 1
+	case c == '[' && !startsSpecial(text[i:]):
+		return append(dst, e.t.bracket), i + 1
+	case c != '[' && class&punct != 0:
+		return append(dst, e.t.single[c]), i + 1
+	}
+	return e.again(dst, text, i+1)
+}
+
+// again goes back to the last white space that it knows of and takes all up to a place, at least, by the basic step.
+func (e *Encoder) again(dst []int32, text string, to int) ([]int32, int) {
+	dst, i := e.basic(dst[:e.first], text, e.unit, to)
+	e.unit, e.first = i, len(dst)
+	return dst, i
 }
 
 // basic appends the ids of text from one place to at least another, by the basic step, and returns how far it came.
@@ -243,19 +304,18 @@ func (e *Encoder) basic(dst []int32, text string, from, to int) ([]int32, int) {
 	return e.dst, from
 }
 
-// segment appends the ids of a segment that needs no context.
-func (e *Encoder) segment(dst []int32, segment string) []int32 {
+// ascii puts a segment into the buffer, its capitals lowered, and tells whether it is ASCII.
+func (e *Encoder) ascii(segment string) bool {
 	e.buf = append(e.buf[:0], segment...)
 	for i, c := range e.buf {
 		if c >= utf8.RuneSelf {
-			dst, _ = e.basic(dst, segment, 0, len(segment))
-			return dst
+			return false
 		}
 		if e.capital != 0 && 'A' <= c && c <= 'Z' {
 			e.buf[i] = c + 'a' - 'A'
 		}
 	}
-	return e.t.appendPieces(dst, e.buf)
+	return true
 }
 
 // needsContext tells whether the ids of a segment may depend on what stands before and behind it, or those of its neighbours on it.

@@ -19,7 +19,8 @@ type Tokenizer struct {
 	class   []class
 	whole   trie       // pieces that start a word
 	rest    trie       // pieces that continue one, without their "##"
-	single  [128]int32 // ids of the ASCII punctuation marks
+	single  [256]int32 // ids of the ASCII punctuation marks but [, -1 for other bytes
+	bracket int32      // id of [, with which special tokens begin
 
 	mu   sync.Mutex
 	idle []*Encoder // warm, waiting for work; no sync.Pool: a collection of garbage must not cost the caches
@@ -37,10 +38,11 @@ func New(vocab *Vocabulary, o Options) *Tokenizer {
 	t.whole, t.rest = newTrie(vocab.ids), newTrie(rest)
 	for c := range t.single {
 		t.single[c] = -1
-		if c < utf8.RuneSelf && t.class[c]&punct != 0 {
+		if c < utf8.RuneSelf && c != '[' && t.class[c]&punct != 0 {
 			t.single[c] = t.appendPieces(nil, []byte{byte(c)})[0]
 		}
 	}
+	t.bracket = t.appendPieces(nil, []byte("["))[0]
 	return t
 }
 
