@@ -31,7 +31,7 @@ func TestModelInBFloat16IsTheOracle(t *testing.T) {
 				config := smallConfig(c.hidden, c.heads, c.inner, c.vocabulary)
 				config.HiddenDropoutProb, config.AttentionProbsDropoutProb = 0.1, 0.2
 				r := newRig(t, isa, 2, config, roomy, PreTraining|BFloat16)
-				sums := errorSums{map[string]float64{}, map[string]float64{}, map[string]float64{}}
+				sums := newErrorSums()
 				var own, allowed float64 // of the losses
 				for draw := range uint64(c.draws) {
 					b := randomBatch(rand.New(rand.NewPCG(draw, 2)), config, c.lengths...)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"hpcbert/kernels"
@@ -64,7 +65,7 @@ func goldenConfig() *Config {
 
 // goldenWeight is element i of the p-th parameter.
 func goldenWeight(p, i int, param Param) float64 {
-	v := 0.3 * math.Sin(0.7*float64(i)+1.3*float64(p))
+	v := 0.3 * math.Sin(float64(0.7*float64(i))+float64(1.3*float64(p))) // no sum fused with a product: the same weights on every machine
 	if param.Init.Form == InitOne {
 		v++
 	}
@@ -183,23 +184,32 @@ func goldenForward(t *testing.T, r rig, batch *Batch) {
 	}
 }
 
+// goldenBackward compares the reference's gradient norms with the oracle's in float64 and with the model's. Those of queries and keys are small
+// differences of large numbers, so that one batch in float32 says nothing of the fifth digit: there TestModelIsTheOracle judges the model.
 func goldenBackward(t *testing.T, r rig, batch *Batch) {
 	r.ZeroGradients()
 	if _, err := r.ForwardBackward(batch, objective(batch)); err != nil {
 		t.Fatal(err)
 	}
+	truth := newOracle[float64](goldenConfig(), r.Params, func(p Param) []float32 { return download(t, r.s, r.Weight(p.Name)) })
+	truth.lossOf(batch, objective(batch))
 	var total float64
 	for p, want := range goldenGradientNorms {
-		param := r.Params[p]
-		got := norm2(download(t, r.s, r.Gradient(param.Name)))
+		name := r.Params[p].Name
+		got := norm2(download(t, r.s, r.Gradient(name)))
 		total += got * got
-		if want == 0 { // analytically zero, noise in float32
+		switch {
+		case want == 0: // analytically zero, noise in float32
 			if got > 1e-6 {
-				t.Errorf("gradient norm of %s: %g, expected 0", param.Name, got)
+				t.Errorf("gradient norm of %s: %g, expected 0", name, got)
 			}
 			continue
+		case strings.Contains(name, ".self.query.") || strings.Contains(name, ".self.key."):
+			near(t, "gradient norm of "+name, got, want, 1e-4)
+		default:
+			near(t, "gradient norm of "+name, got, want, goldenTolerance)
 		}
-		near(t, "gradient norm of "+param.Name, got, want, goldenTolerance)
+		near(t, "gradient norm of the oracle's "+name, norm2(truth.w[name].d), want, goldenTolerance)
 	}
 	near(t, "global gradient norm", math.Sqrt(total), 3.503369972234073, goldenTolerance)
 }
@@ -273,7 +283,7 @@ func newLAMB(t *testing.T, r rig) *optim.LAMB {
 	return lamb
 }
 
-func norm2(x []float32) float64 {
+func norm2[N number](x []N) float64 {
 	var sum float64
 	for _, v := range x {
 		sum += float64(v) * float64(v)

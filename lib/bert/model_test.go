@@ -158,6 +158,10 @@ func TestOraclesGradientIsTheLosssDerivative(t *testing.T) {
 // errors sums the squared errors of gradients, by parameter: of the model, of the plainest float32 implementation, and the truth's squares.
 type errorSums struct{ own, plain, size map[string]float64 }
 
+func newErrorSums() *errorSums {
+	return &errorSums{map[string]float64{}, map[string]float64{}, map[string]float64{}}
+}
+
 func (e *errorSums) add(t *testing.T, r rig, plain *oracle[float32], truth *oracle[float64]) {
 	t.Helper()
 	for _, p := range r.Params {
@@ -215,7 +219,7 @@ func TestModelIsTheOracle(t *testing.T) {
 				config := smallConfig(c.hidden, c.heads, c.inner, c.vocabulary)
 				config.HiddenDropoutProb, config.AttentionProbsDropoutProb = 0.1, 0.2
 				r := newRig(t, isa, 2, config, roomy, PreTraining)
-				sums := errorSums{map[string]float64{}, map[string]float64{}, map[string]float64{}}
+				sums := newErrorSums()
 				for draw := range uint64(8) {
 					b := randomBatch(rand.New(rand.NewPCG(draw, 2)), config, c.lengths...)
 					goal := Objective{Seed: 0x123456789a + draw, Step: 77, Dropout: c.dropout, MLMScale: 0.125, NSPScale: 0.25}

@@ -15,7 +15,8 @@ func newMatrix[N number](rows, columns int) *matrix[N] {
 	return &matrix[N]{rows, columns, make([]N, rows*columns), make([]N, rows*columns)}
 }
 
-// oracle is BERT written down naively: loops over single sequences, each operation with its gradient beside it on a tape.
+// oracle is BERT written down naively: loops over single sequences, each operation with its gradient beside it on a tape. Products are rounded,
+// by N(...), before they are added: some machines would fuse the two, and the plainest implementation is the same everywhere.
 type oracle[N number] struct {
 	c    *Config
 	w    map[string]*matrix[N]
@@ -136,7 +137,7 @@ func (o *oracle[N]) product(x, w, bias *matrix[N]) *matrix[N] {
 	each(func(r, n int) {
 		sum := bias.v[n]
 		for k := range x.columns {
-			sum += x.v[r*x.columns+k] * rounded[n*x.columns+k]
+			sum += N(x.v[r*x.columns+k] * rounded[n*x.columns+k])
 		}
 		y.v[r*w.rows+n] = sum
 	})
@@ -145,8 +146,8 @@ func (o *oracle[N]) product(x, w, bias *matrix[N]) *matrix[N] {
 			d := y.d[r*w.rows+n]
 			bias.d[n] += d
 			for k := range x.columns {
-				x.d[r*x.columns+k] += d * rounded[n*x.columns+k]
-				w.d[n*x.columns+k] += d * x.v[r*x.columns+k]
+				x.d[r*x.columns+k] += N(d * rounded[n*x.columns+k])
+				w.d[n*x.columns+k] += N(d * x.v[r*x.columns+k])
 			}
 		})
 	})
@@ -190,7 +191,7 @@ func (o *oracle[N]) each(x *matrix[N], f, derivative func(float64) float64) *mat
 	}
 	o.tape = append(o.tape, func() {
 		for i, v := range x.v {
-			x.d[i] += y.d[i] * N(derivative(float64(v)))
+			x.d[i] += N(y.d[i] * N(derivative(float64(v))))
 		}
 	})
 	return o.stored(y)
@@ -221,7 +222,7 @@ func (o *oracle[N]) norm(x *matrix[N], name string) *matrix[N] {
 		rstd[r] = N(1 / math.Sqrt(float64(variance)+o.c.LayerNormEps))
 		for c, v := range row {
 			normal[r*h+c] = (v - mean) * rstd[r]
-			y.v[r*h+c] = normal[r*h+c]*gamma.v[c] + beta.v[c]
+			y.v[r*h+c] = N(normal[r*h+c]*gamma.v[c]) + beta.v[c]
 		}
 	}
 	o.tape = append(o.tape, func() {
@@ -231,11 +232,11 @@ func (o *oracle[N]) norm(x *matrix[N], name string) *matrix[N] {
 				g := y.d[r*h+c] * gamma.v[c]
 				mean += g / N(h)
 				product += g * normal[r*h+c] / N(h)
-				gamma.d[c] += y.d[r*h+c] * normal[r*h+c]
+				gamma.d[c] += N(y.d[r*h+c] * normal[r*h+c])
 				beta.d[c] += y.d[r*h+c]
 			}
 			for c := range h {
-				x.d[r*h+c] += rstd[r] * (y.d[r*h+c]*gamma.v[c] - mean - normal[r*h+c]*product)
+				x.d[r*h+c] += N(rstd[r] * (N(y.d[r*h+c]*gamma.v[c]) - mean - N(normal[r*h+c]*product)))
 			}
 		}
 	})
@@ -263,7 +264,7 @@ func (o *oracle[N]) dropout(x *matrix[N], sample int32, site uint32) *matrix[N] 
 	}
 	o.tape = append(o.tape, func() {
 		for i, d := range y.d {
-			x.d[i] += d * mask[i]
+			x.d[i] += N(d * mask[i])
 		}
 	})
 	return o.stored(y)
@@ -281,7 +282,7 @@ func (o *oracle[N]) attention(q, k, v *matrix[N], keys int, sample int32, site u
 			largest := N(math.Inf(-1))
 			for j := range keys {
 				for c := range size {
-					p[j] += q.v[at(i)+c] * k.v[at(j)+c]
+					p[j] += N(q.v[at(i)+c] * k.v[at(j)+c])
 				}
 				p[j] *= scale
 				largest = max(largest, p[j])
@@ -294,23 +295,23 @@ func (o *oracle[N]) attention(q, k, v *matrix[N], keys int, sample int32, site u
 				p[j] /= total
 				mask[j] = o.keep(o.c.AttentionProbsDropoutProb, sample, site, uint32(head*65536+i), j)
 				for c := range size {
-					ctx.v[at(i)+c] += o.round(p[j]*mask[j]) * v.v[at(j)+c]
+					ctx.v[at(i)+c] += N(o.round(p[j]*mask[j]) * v.v[at(j)+c])
 				}
 			}
 			o.tape = append(o.tape, func() {
 				dp, mean := make([]N, keys), N(0)
 				for j := range p {
 					for c := range size {
-						dp[j] += ctx.d[at(i)+c] * mask[j] * v.v[at(j)+c]
-						v.d[at(j)+c] += ctx.d[at(i)+c] * o.round(p[j]*mask[j])
+						dp[j] += N(ctx.d[at(i)+c] * mask[j] * v.v[at(j)+c])
+						v.d[at(j)+c] += N(ctx.d[at(i)+c] * o.round(p[j]*mask[j]))
 					}
-					mean += p[j] * dp[j]
+					mean += N(p[j] * dp[j])
 				}
 				for j := range p {
 					ds := o.round(p[j] * (dp[j] - mean) * scale)
 					for c := range size {
-						q.d[at(i)+c] += ds * k.v[at(j)+c]
-						k.d[at(j)+c] += ds * q.v[at(i)+c]
+						q.d[at(i)+c] += N(ds * k.v[at(j)+c])
+						k.d[at(j)+c] += N(ds * q.v[at(i)+c])
 					}
 				}
 			})
@@ -335,7 +336,7 @@ func (o *oracle[N]) crossEntropy(logits *matrix[N], targets []int32, scale N) N 
 		for _, v := range row {
 			total += N(math.Exp(float64(v - largest)))
 		}
-		loss += scale * (N(math.Log(float64(total))) + largest - row[target])
+		loss += N(scale * (N(math.Log(float64(total))) + largest - row[target]))
 		o.tape = append(o.tape, func() {
 			d := logits.d[r*logits.columns:]
 			for c, v := range row {
@@ -371,18 +372,18 @@ func (o *oracle[N]) lamb(params []Param, moments map[string][2][]N, update int, 
 		var wSum, uSum N
 		for i, d := range w.d {
 			g := d / clip
-			m[i] = 0.9*m[i] + 0.1*g
-			v[i] = 0.999*v[i] + 0.001*g*g
-			u[i] = m[i]/c1/(N(math.Sqrt(float64(v[i]/c2)))+1e-6) + decay*w.v[i]
-			wSum += w.v[i] * w.v[i]
-			uSum += u[i] * u[i]
+			m[i] = N(0.9*m[i]) + N(0.1*g)
+			v[i] = N(0.999*v[i]) + N(0.001*g*g)
+			u[i] = m[i]/c1/(N(math.Sqrt(float64(v[i]/c2)))+1e-6) + N(decay*w.v[i])
+			wSum += N(w.v[i] * w.v[i])
+			uSum += N(u[i] * u[i])
 		}
 		r := N(rate)
 		if p.Decay && wSum != 0 && uSum != 0 {
 			r *= N(math.Sqrt(float64(wSum)) / math.Sqrt(float64(uSum)))
 		}
 		for i := range u {
-			w.v[i] -= r * u[i]
+			w.v[i] -= N(r * u[i])
 		}
 	}
 	return N(norm)
