@@ -202,6 +202,7 @@ func TestRealTexts(t *testing.T) {
 	}
 }
 
+// The caches live on from text to text, so what a text covers changes: run it with -fuzzminimizetime 1x, or shortening texts takes all the time.
 func FuzzEncode(f *testing.F) {
 	v, err := Load(strings.NewReader(smallVocabulary), "v")
 	if err != nil {
