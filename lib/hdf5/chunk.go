@@ -4,16 +4,16 @@ package hdf5
 #cgo pkg-config: hdf5
 #include <hdf5.h>
 
-// h5_chunks tells how a data set is stored: the dimensions of its chunks and its filters, at most two. It returns the rank of the
-// chunks, 0 when the data set is not stored in chunks or has more filters, negative on failure.
-static int h5_chunks(hid_t set, int rank, hsize_t *dims, int *filters) {
+// h5_chunks tells how a data set is stored: the dimensions of its chunks and its filters, at most 8. It returns the rank of the
+// chunks, 0 when the data set is not stored in chunks, negative on failure.
+static int h5_chunks(hid_t set, int rank, hsize_t *dims, int *filters, int *count) {
 	hid_t plist = H5Dget_create_plist(set);
 	int found = plist;
 	if (plist >= 0) {
-		int count = H5Pget_nfilters(plist);
+		*count = H5Pget_nfilters(plist);
 		found = 0;
-		if (H5Pget_layout(plist) == H5D_CHUNKED && count >= 0 && count <= 2) {
-			for (int i = 0; i < count; i++) {
+		if (H5Pget_layout(plist) == H5D_CHUNKED) {
+			for (int i = 0; i < *count && i < 8; i++) {
 				unsigned flags, config;
 				size_t n = 0;
 				filters[i] = H5Pget_filter2(plist, i, &flags, &n, NULL, 0, NULL, &config);
@@ -57,31 +57,34 @@ type chunks struct {
 	element  int   // bytes
 	fileSize int64
 
-	shuffled, deflated bool
-	shuffle, deflate   uint32 // their bits in the mask of filters that a chunk went without
+	filters []C.int // in the order of writing; a chunk may have gone without some
 
 	stored, plain []byte        // as in the file, and without deflate
 	inflate       io.ReadCloser // nil before the first use
 }
 
+// The filters that are undone here.
+const (
+	deflateFilter  = C.H5Z_FILTER_DEFLATE
+	shuffleFilter  = C.H5Z_FILTER_SHUFFLE
+	fletcherFilter = C.H5Z_FILTER_FLETCHER32
+)
+
 var errDamaged = fault.WithHint(errors.New("damaged chunk"), "the file is damaged: copy or write it again")
 
 // chunksOf returns how to read set by chunks, nil when it is stored otherwise. It runs inside call.
 func (f *File) chunksOf(set *hdf5.Dataset, dims []int, element int) (*chunks, error) {
-	sizes, filters := make([]C.hsize_t, len(dims)), [2]C.int{}
-	rank := C.h5_chunks(C.hid_t(set.ID()), C.int(len(dims)), &sizes[0], &filters[0])
+	sizes, filters, filterCount := make([]C.hsize_t, len(dims)), [8]C.int{}, C.int(0)
+	rank := C.h5_chunks(C.hid_t(set.ID()), C.int(len(dims)), &sizes[0], &filters[0], &filterCount)
 	switch {
 	case rank < 0:
 		return nil, reason(errors.New("cannot learn its layout"))
 	case rank == 0:
 		return nil, nil
-	case int(rank) != len(dims):
+	case int(rank) != len(dims) || filterCount < 0 || int(filterCount) > len(filters):
 		return nil, errDamaged
 	}
-	c := &chunks{set: set, dims: dims, chunk: make([]int, len(dims)), element: element, fileSize: f.size}
-	if !c.setFilters(int(filters[0]), int(filters[1])) {
-		return nil, nil
-	}
+	c := &chunks{set: set, dims: dims, chunk: make([]int, len(dims)), element: element, fileSize: f.size, filters: filters[:filterCount]}
 	size, count := uint64(element), uint64(1)
 	for i, n := range sizes {
 		if n == 0 || uint64(n) > uint64(f.size)*maxRatio/size {
@@ -95,18 +98,6 @@ func (f *File) chunksOf(set *hdf5.Dataset, dims []int, element int) (*chunks, er
 		return nil, errDamaged
 	}
 	return c, nil
-}
-
-// setFilters takes the filters of the data set, zeros behind them; it refuses all but shuffle and deflate, in this order.
-func (c *chunks) setFilters(first, second int) bool {
-	if first == C.H5Z_FILTER_SHUFFLE {
-		c.shuffled, c.shuffle, c.deflate = true, 1, 2
-		first, second = second, 0
-	} else {
-		c.deflate = 1
-	}
-	c.deflated = first == C.H5Z_FILTER_DEFLATE
-	return second == 0 && (c.deflated || first == 0)
 }
 
 // read fills data, the whole data set. It runs inside call.
@@ -155,44 +146,95 @@ func (c *chunks) unpack(chunk []byte, at []int) error {
 	if C.h5_read_chunk(id, &offset[0], &skipped, unsafe.Pointer(&c.stored[0])) < 0 {
 		return reason(errDamaged)
 	}
-	plain, shuffled := c.stored, c.shuffled && uint32(skipped)&c.shuffle == 0
-	if c.deflated && uint32(skipped)&c.deflate == 0 {
-		c.plain = slices.Grow(c.plain[:0], len(chunk))[:len(chunk)]
-		plain = c.plain
-		if err := c.unzip(plain); err != nil {
-			return err
+	return c.unfilter(chunk, uint32(skipped))
+}
+
+// unfilter undoes the filters of c.stored, the last one first, but those whose bits are set in skipped.
+func (c *chunks) unfilter(chunk []byte, skipped uint32) error {
+	data := c.stored
+	for i := len(c.filters) - 1; i >= 0; i-- {
+		if skipped>>i&1 != 0 {
+			continue
+		}
+		switch c.filters[i] {
+		case fletcherFilter:
+			n := len(data) - 4
+			if n < 0 || fletcher32(data[:n]) != binary.LittleEndian.Uint32(data[n:]) {
+				return errDamaged
+			}
+			data = data[:n]
+		case deflateFilter:
+			// Behind deflate there may be no more than a shuffled chunk and its checksum.
+			c.plain = slices.Grow(c.plain[:0], len(chunk)+4)[:len(chunk)+4]
+			n, err := c.unzip(c.plain, data)
+			if err != nil {
+				return err
+			}
+			data = c.plain[:n]
+		case shuffleFilter:
+			if len(data) != len(chunk) || &data[0] == &chunk[0] {
+				return errDamaged
+			}
+			unshuffle(chunk, data, c.element)
+			data = chunk
+		default:
+			return unsupportedf("filter %d", c.filters[i])
 		}
 	}
-	if len(plain) != len(chunk) {
+	if len(data) != len(chunk) {
 		return errDamaged
 	}
-	if shuffled {
-		unshuffle(chunk, plain, c.element)
-	} else {
-		copy(chunk, plain)
-	}
+	copy(chunk, data)
 	return nil
 }
 
-// unzip unpacks c.stored into all of to.
-func (c *chunks) unzip(to []byte) error {
+// fletcher32 is the checksum of the filter of this name: of big-endian words, the last filled with a zero.
+func fletcher32(data []byte) uint32 {
+	var a, b uint32
+	for len(data) > 0 {
+		for range 360 { // as many sums fit into 32 bits
+			if len(data) == 0 {
+				break
+			}
+			word := uint32(data[0]) << 8
+			if len(data) > 1 {
+				word |= uint32(data[1])
+			}
+			data = data[min(2, len(data)):]
+			a += word
+			b += a
+		}
+		a, b = a&0xffff+a>>16, b&0xffff+b>>16
+	}
+	a, b = a&0xffff+a>>16, b&0xffff+b>>16
+	return b<<16 | a
+}
+
+// unzip unpacks data, which may become at most as long as to, and returns how long it became.
+func (c *chunks) unzip(to, data []byte) (int, error) {
 	var err error
-	in := bytes.NewReader(c.stored)
+	in := bytes.NewReader(data)
 	if c.inflate == nil {
 		c.inflate, err = zlib.NewReader(in)
 	} else {
 		err = c.inflate.(zlib.Resetter).Reset(in, nil)
 	}
-	if err == nil {
-		_, err = io.ReadFull(c.inflate, to)
+	n := 0
+	for err == nil && n < len(to) {
+		var more int
+		more, err = c.inflate.Read(to[n:])
+		n += more
 	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", errDamaged, err)
+	if err == nil { // the checksum is compared at the end
+		var more int
+		if more, err = c.inflate.Read(make([]byte, 1)); more != 0 {
+			return 0, errDamaged
+		}
 	}
-	if n, err := c.inflate.Read(make([]byte, 1)); n != 0 || err != io.EOF { // the checksum is compared at the end
-		return errDamaged
+	if err != io.EOF {
+		return 0, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	return nil
+	return n, nil
 }
 
 // unshuffle undoes the shuffle filter: all first bytes, all second bytes and so on become elements again.

@@ -31,6 +31,9 @@ type File struct {
 
 	size int64
 	file *hdf5.File
+
+	plain    *os.File  // the same file, for metadata
+	metadata *metadata // used inside call
 }
 
 // Open opens an HDF5 file. Errors name it.
@@ -44,30 +47,34 @@ func Open(name string) (*File, error) {
 	case info.Size() == 0:
 		return nil, fault.WithHint(fmt.Errorf("open %s: the file is empty", name), "write it again")
 	}
-	if f, err := os.Open(name); err != nil { // the system's error is better than HDF5's
-		return nil, err
-	} else {
-		f.Close()
-	}
 	f := &File{Name: name, size: info.Size()}
-	err = call(func() (err error) {
-		f.file, err = hdf5.OpenFile(name, hdf5.F_ACC_RDONLY)
-		return err
-	})
+	if f.plain, err = os.Open(name); err != nil {
+		return nil, err
+	}
+	if f.metadata, err = validate(f.plain, f.size); err == nil {
+		err = call(func() (err error) {
+			f.file, err = hdf5.OpenFile(name, hdf5.F_ACC_RDONLY)
+			return err
+		})
+	}
 	if err != nil && fault.HintOf(err) == "" {
 		err = fault.WithHint(err, "the file is damaged, or of a newer version of HDF5")
 	}
 	if err != nil {
+		f.plain.Close()
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
 	return f, nil
 }
 
 // Close closes the file.
-func (f *File) Close() error { return call(f.file.Close) }
+func (f *File) Close() error { return errors.Join(call(f.file.Close), f.plain.Close()) }
 
 // dataset opens the data set of that name, gives it to use, and closes it. It runs inside call.
 func (f *File) dataset(name string, use func(*hdf5.Dataset, []int) error) error {
+	if err := f.metadata.dataset(name); err != nil {
+		return err
+	}
 	if !f.file.LinkExists(name) {
 		return errors.New("no such data set")
 	}

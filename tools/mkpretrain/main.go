@@ -64,8 +64,7 @@ The same shard, vocabulary and options give the same bytes with any -j.
 
 # Bugs
 
-A shard of one document pairs the document with itself; a warning says so. An HDF5 file whose headers are damaged on purpose can end
---text with a signal out of the HDF5 library.
+A shard of one document pairs the document with itself; a warning says so.
 */
 package main
 
