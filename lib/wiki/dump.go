@@ -94,6 +94,7 @@ func (d *Dump) Next() (*Page, error) {
 	for {
 		tok, err := d.xml.next()
 		switch {
+		case err == nil:
 		case err == io.EOF && len(d.path) == 0:
 			if d.pages == 0 && d.names["mediawiki"] == "" {
 				return nil, notDump(d.name, "it holds no element")
@@ -111,7 +112,7 @@ func (d *Dump) Next() (*Page, error) {
 	}
 }
 
-func (d *Dump) take(tok token) (*Page, error) {
+func (d *Dump) take(tok *token) (*Page, error) {
 	switch tok.kind {
 	case charData, cdata:
 		return nil, d.characters(tok)
@@ -126,7 +127,7 @@ func (d *Dump) take(tok token) (*Page, error) {
 }
 
 // open enters an element.
-func (d *Dump) open(tok token) error {
+func (d *Dump) open(tok *token) error {
 	name := d.intern(tok.name)
 	if len(d.path) == 0 && name != "mediawiki" && name != "page" {
 		if d.pages == 0 {
@@ -177,7 +178,7 @@ func (d *Dump) parent() string {
 }
 
 // characters collects text inside the elements that matter.
-func (d *Dump) characters(tok token) error {
+func (d *Dump) characters(tok *token) error {
 	if len(d.path) == 0 {
 		if len(bytes.TrimSpace(tok.data)) == 0 {
 			return nil
@@ -203,7 +204,7 @@ func (d *Dump) characters(tok token) error {
 }
 
 // close leaves an element; it returns the page when that is it.
-func (d *Dump) close(tok token) (*Page, error) {
+func (d *Dump) close(tok *token) (*Page, error) {
 	if len(d.path) == 0 {
 		if string(tok.name) == "mediawiki" { // the last block of a multistream dump
 			return nil, nil

@@ -83,6 +83,15 @@ func (e *Extractor) Scan(ctx context.Context, r io.Reader, name string, spool *S
 	if spool != nil {
 		spool.name = name
 	}
+	templates := make(chan *Page, 8)
+	var adding sync.WaitGroup
+	adding.Go(func() {
+		for page := range templates {
+			e.Templates.Add(page)
+		}
+	})
+	defer adding.Wait()
+	defer close(templates)
 	for ctx.Err() == nil {
 		page, err := dump.Next()
 		if err == io.EOF && spool != nil {
@@ -95,7 +104,9 @@ func (e *Extractor) Scan(ctx context.Context, r io.Reader, name string, spool *S
 			return err
 		}
 		seen()
-		e.Templates.Add(page)
+		if page.Namespace == templateNamespace {
+			templates <- page
+		}
 		if spool == nil || !e.takes(page, &spool.passed) {
 			continue
 		}

@@ -38,6 +38,7 @@ type tokenizer struct {
 	pos  int // buf[pos:end] is unread
 	end  int
 	base int64 // offset of buf[0] in the XML
+	tok  token // the last one, in place: copies of it showed in profiles
 }
 
 // malformed is an error in the XML itself at a byte offset.
@@ -109,61 +110,59 @@ func (t *tokenizer) startsWith(prefix string) bool {
 
 // next returns the next token; comments, processing instructions and declarations are passed over. io.EOF means that the input ends
 // between tokens, io.ErrUnexpectedEOF inside one.
-func (t *tokenizer) next() (token, error) {
+func (t *tokenizer) next() (*token, error) {
 	for {
 		if t.pos == t.end {
 			if err := t.fill(); err != nil {
-				return token{}, err
+				return nil, err
 			}
 		}
-		var tok token
-		var seen bool
+		seen := true
 		var err error
 		switch {
 		case t.buf[t.pos] != '<':
-			return t.text()
+			err = t.text()
 		case t.pos+1 < t.end && t.buf[t.pos+1] != '!' && t.buf[t.pos+1] != '?': // most are tags
-			tok, err = t.tag()
-			seen = true
+			err = t.tag()
 		case t.startsWith("<!--"):
 			_, _, err = t.until("<!--", "-->")
+			seen = false
 		case t.startsWith("<![CDATA["):
-			tok, seen = token{kind: cdata, offset: t.offset()}, true
-			tok.data, tok.offset, err = t.until("<![CDATA[", "]]>")
+			t.tok = token{kind: cdata}
+			t.tok.data, t.tok.offset, err = t.until("<![CDATA[", "]]>")
 		case t.startsWith("<?"):
 			_, _, err = t.until("<?", "?>")
+			seen = false
 		case t.startsWith("<!"):
 			_, _, err = t.until("<!", ">")
+			seen = false
 		default:
-			tok, err = t.tag()
-			seen = true
+			err = t.tag()
 		}
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil || seen {
-			return tok, err
+			return &t.tok, err
 		}
 	}
 }
 
-// text returns the character data up to the next '<' or the end of the input.
-func (t *tokenizer) text() (token, error) {
-	if n := bytes.IndexByte(t.buf[t.pos:t.end], '<'); n > 0 {
-		tok := token{kind: charData, data: t.buf[t.pos : t.pos+n], offset: t.offset()}
-		t.pos += n
-		return tok, nil
+// text consumes the character data up to the next '<' or the end of the input.
+func (t *tokenizer) text() error {
+	n := bytes.IndexByte(t.buf[t.pos:t.end], '<')
+	if n < 0 {
+		var err error
+		if n, err = t.find(1, "<"); err == io.EOF {
+			n, err = t.end-t.pos, nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	n, err := t.find(1, "<")
-	if err == io.EOF {
-		n, err = t.end-t.pos, nil
-	}
-	if err != nil {
-		return token{}, err
-	}
-	tok := token{kind: charData, data: t.buf[t.pos : t.pos+n], offset: t.offset()}
+	t.tok = token{kind: charData, data: t.buf[t.pos : t.pos+n], offset: t.offset()}
 	t.pos += n
-	return tok, nil
+	return nil
 }
 
 // until consumes a piece between two delimiters and returns what stands between, and its offset.
@@ -178,7 +177,7 @@ func (t *tokenizer) until(left, right string) ([]byte, int64, error) {
 }
 
 // tag consumes a start, end or empty tag. A '>' inside a quoted value does not end it.
-func (t *tokenizer) tag() (token, error) {
+func (t *tokenizer) tag() error {
 	var quote byte
 	checked, n := 1, 0
 	for n == 0 {
@@ -186,7 +185,7 @@ func (t *tokenizer) tag() (token, error) {
 		if i < checked {
 			var err error
 			if i, err = t.find(checked, ">"); err != nil {
-				return token{}, err
+				return err
 			}
 		}
 		for _, c := range t.buf[t.pos+checked : t.pos+i] {
@@ -198,7 +197,7 @@ func (t *tokenizer) tag() (token, error) {
 			case c == '"' || c == '\'':
 				quote = c
 			case c == '<':
-				return token{}, malformed{t.offset(), "'<' inside a tag"}
+				return malformed{t.offset(), "'<' inside a tag"}
 			}
 		}
 		checked = i + 1
@@ -206,7 +205,8 @@ func (t *tokenizer) tag() (token, error) {
 			n = i
 		}
 	}
-	tok := token{kind: startTag, offset: t.offset()}
+	t.tok = token{kind: startTag, offset: t.offset()}
+	tok := &t.tok
 	body := t.buf[t.pos+1 : t.pos+n]
 	t.pos += n + 1
 	switch {
@@ -223,9 +223,9 @@ func (t *tokenizer) tag() (token, error) {
 		}
 	}
 	if !validName(tok.name) {
-		return token{}, malformed{tok.offset, "'<' begins no tag"}
+		return malformed{tok.offset, "'<' begins no tag"}
 	}
-	return tok, nil
+	return nil
 }
 
 func validName(name []byte) bool {

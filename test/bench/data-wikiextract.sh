@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# data-wikiextract.sh BIN DATA: wikiextract against WikiExtractor, decompressed XML to documents, all cores each, in turns: ours, the peer,
-# ours. PYTHON names an interpreter that has wikiextractor (3.1.0); without it the peer is skipped. The text is real pages repeated: English
-# ones without templates of their own, and a small whole wiki with its templates; ENGLISH_COPIES (35) and TEMPLATE_COPIES (10) say how often.
+# data-wikiextract.sh BIN DATA: wikiextract against WikiExtractor, decompressed XML to documents, in turns: ours on all cores, the peer as it
+# comes, which is a process less than there are cores, ours, the peer with a process for each core, ours. PYTHON names an interpreter that has
+# wikiextractor (3.1.0); without it the peer is skipped. The text is real pages repeated: English ones without templates of their own, and a
+# small whole wiki with its templates; ENGLISH_COPIES (35) and TEMPLATE_COPIES (20) say how often.
 set -euo pipefail
 bin=$1
 dumps=$2/wiki/dumps
@@ -30,22 +31,30 @@ seconds() {
 rate() { stat -c %s "$work/text.xml" | awk -v s="$*" '{ n = split(s, t, " "); for (i in t) sum += t[i]; printf "%.1f", n * $1 / 1e6 / sum }'; }
 
 ours() { seconds "$bin/wikiextract" -q -o "$work/ours.jsonl" "$work/text.xml"; }
-peer() { seconds "$python" -m wikiextractor.WikiExtractor -q --processes "$(nproc)" -b 100M -o "$work/peer" "$work/text.xml"; }
+peer() { # [OPTION...]
+	rm -rf "$work/peer"
+	seconds "$python" -m wikiextractor.WikiExtractor -q -b 100M -o "$work/peer" "$@" "$work/text.xml"
+}
 
-# compare WHAT: one line
+# row WHAT OURS PEER
+row() { printf 'wikiextract\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$(echo "$2 $3" | awk '{ printf "%.1f", $1 / $2 }')"; }
+
+# compare WHAT: a line for each of the peer's ways
 compare() {
 	first=$(ours)
 	if ! "$python" -c 'import wikiextractor' 2> /dev/null; then
 		printf 'wikiextract\t%s\t%s\tskipped: %s has no wikiextractor\t-\n' "$1" "$(rate "$first")" "$python"
 		return
 	fi
-	theirs=$(rate "$(peer)")
-	mine=$(rate "$first" "$(ours)")
-	printf 'wikiextract\t%s\t%s\t%s\t%s\n' "$1" "$mine" "$theirs" "$(echo "$mine $theirs" | awk '{ printf "%.1f", $1 / $2 }')"
-	rm -rf "$work/peer"
+	usual=$(rate "$(peer)")
+	second=$(ours)
+	full=$(rate "$(peer --processes "$(nproc)")")
+	mine=$(rate "$first" "$second" "$(ours)")
+	row "$1; the peer's default" "$mine" "$usual"
+	row "$1; the peer with $(nproc) process(es)" "$mine" "$full"
 }
 
 bzcat "$dumps"/enwiki-latest-pages-articles1.xml-*-shortened.xml.bz2 | repeat "${ENGLISH_COPIES:-35}" > "$work/text.xml"
 compare 'MB/s of XML, English pages'
-repeat "${TEMPLATE_COPIES:-10}" < "$dumps/ltgwiki-smallwiki-latest-pages-articles.xml" > "$work/text.xml"
+repeat "${TEMPLATE_COPIES:-20}" < "$dumps/ltgwiki-smallwiki-latest-pages-articles.xml" > "$work/text.xml"
 compare 'MB/s of XML, a whole small wiki with its templates'
