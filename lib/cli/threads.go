@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -52,8 +53,16 @@ func (e *Env) Placement() Placement {
 }
 
 // Threads returns how many threads a program that does not multiply uses: -j, else OMP_NUM_THREADS, else one for each hardware thread that
-// this process may run on and is granted, shared with the other ranks of the node where they see the same ones.
+// this process may run on and is granted, shared with the other ranks of the node where they see the same ones. It also keeps Go to so many
+// cores: each of a program's stages may start as many goroutines, and the garbage collector has some of its own. Programs that multiply ask
+// for a Placement instead: their threads are C's, and a goroutine that loads data must not wait for the core of one that calls them.
 func (e *Env) Threads() int {
+	n := e.dataThreads()
+	runtime.GOMAXPROCS(min(n, runtime.NumCPU()))
+	return n
+}
+
+func (e *Env) dataThreads() int {
 	if n := e.askedThreads(); n > 0 {
 		return n
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,6 +167,29 @@ func TestThreadsOfDataPrograms(t *testing.T) {
 		env := Env{Getenv: environment(c.env), node: c.on.node()}
 		if got := env.Threads(); got != c.want {
 			t.Errorf("%s: %d threads, expected %d", c.name, got, c.want)
+		}
+	}
+}
+
+// TestThreadsBoundGo wants -j to cap the cores of data programs, whatever their number of goroutines, and to leave alone those whose threads
+// are not Go's.
+func TestThreadsBoundGo(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, c := range []struct {
+		name       string
+		threads    int
+		ask        func(*Env)
+		cores, was int
+	}{
+		{"-j 1", 1, func(e *Env) { e.Threads() }, 1, 3},
+		{"more than before", 2, func(e *Env) { e.Threads() }, min(2, runtime.NumCPU()), 1},
+		{"more than there are", 1000, func(e *Env) { e.Threads() }, runtime.NumCPU(), 1},
+		{"a program that multiplies", 1, func(e *Env) { e.Placement() }, 3, 3},
+	} {
+		runtime.GOMAXPROCS(c.was)
+		c.ask(&Env{Getenv: environment(""), threads: c.threads, node: madeUp{cpus: "0-15"}.node()})
+		if got := runtime.GOMAXPROCS(0); got != c.cores {
+			t.Errorf("%s: Go uses %d cores, expected %d", c.name, got, c.cores)
 		}
 	}
 }

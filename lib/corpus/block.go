@@ -43,10 +43,11 @@ func (b Block) CheckSentences() error {
 
 // Blocks reads the lines of several files, one file after the other, in blocks.
 type Blocks struct {
-	ctx   context.Context
-	stdin io.Reader
-	names []string // not yet opened
-	lines int      // read so far
+	ctx     context.Context
+	stdin   io.Reader
+	threads int      // that decompress
+	names   []string // not yet opened
+	lines   int      // read so far
 
 	file *stream.Reader // nil between files
 	line int            // of this file, read so far
@@ -57,15 +58,15 @@ type Blocks struct {
 	free [][]byte // memory for blocks to come, so that none is thrown away
 }
 
-// OpenBlocks prepares to read the named files (see stream.Open; none means standard input). A missing file is an error now.
-func OpenBlocks(ctx context.Context, names []string, stdin io.Reader) (*Blocks, error) {
+// OpenBlocks prepares to read the named files (see stream.OpenThreads; none means standard input). A missing file is an error now.
+func OpenBlocks(ctx context.Context, names []string, stdin io.Reader, threads int) (*Blocks, error) {
 	if err := CheckFiles(names); err != nil {
 		return nil, err
 	}
 	if len(names) == 0 {
 		names = []string{"-"}
 	}
-	return &Blocks{ctx: ctx, stdin: stdin, names: names}, nil
+	return &Blocks{ctx: ctx, stdin: stdin, names: names, threads: threads}, nil
 }
 
 // Next returns the next block and io.EOF after the last of the last file. Lines may have any length. Lines that
@@ -76,7 +77,7 @@ func (in *Blocks) Next() (Block, error) {
 			if len(in.names) == 0 {
 				return Block{}, io.EOF
 			}
-			file, err := stream.Open(in.ctx, in.names[0], in.stdin)
+			file, err := stream.OpenThreads(in.ctx, in.names[0], in.stdin, in.threads)
 			if err != nil {
 				return Block{}, err
 			}

@@ -25,7 +25,7 @@ func TestBlocks(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			in, err := OpenBlocks(t.Context(), nil, strings.NewReader(c.text))
+			in, err := OpenBlocks(t.Context(), nil, strings.NewReader(c.text), 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func TestBlocksRefuse(t *testing.T) {
 	}
 	for _, c := range cases {
 		for _, threads := range []int{1, 4} {
-			in, err := OpenBlocks(t.Context(), nil, strings.NewReader(c.text))
+			in, err := OpenBlocks(t.Context(), nil, strings.NewReader(c.text), 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +106,7 @@ func TestMapBlocks(t *testing.T) {
 	stop := errors.New("stop")
 	for _, threads := range []int{1, 2, 7} {
 		run := func(ctx context.Context, work func(Block) (string, error), done func(string) error) error {
-			in, err := OpenBlocks(ctx, names, nil)
+			in, err := OpenBlocks(ctx, names, nil, 2)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,11 +17,12 @@ import (
 type Documents struct {
 	Warn func(text string) // unless nil, is told what was done with odd input
 
-	ctx   context.Context
-	stdin io.Reader
-	form  Form
-	files []input // not yet opened
-	lines int     // of the files already read
+	ctx     context.Context
+	stdin   io.Reader
+	form    Form
+	threads int     // that decompress
+	files   []input // not yet opened
+	lines   int     // of the files already read
 
 	file   *stream.Reader // nil between files
 	reader *DocumentReader
@@ -33,18 +34,18 @@ type input struct {
 	inFolder bool
 }
 
-// OpenDocuments prepares to read the named files (see stream.Open; none means standard input) in the given form, which Auto detects
+// OpenDocuments prepares to read the named files (see stream.OpenThreads; none means standard input) in the given form, which Auto detects
 // for each by itself. A folder stands for the files in it and below, in the order of their paths: with the forms Auto and File those
 // whose names end in .txt, or .txt.gz and the like, each of which is one document unless it begins as JSON or frames do; with other
 // forms all that are not hidden. A missing file is an error now, not after hours of work on those before it.
-func OpenDocuments(ctx context.Context, names []string, stdin io.Reader, form Form) (*Documents, error) {
+func OpenDocuments(ctx context.Context, names []string, stdin io.Reader, form Form, threads int) (*Documents, error) {
 	if err := CheckFiles(names); err != nil {
 		return nil, err
 	}
 	if len(names) == 0 {
 		names = []string{"-"}
 	}
-	in := &Documents{ctx: ctx, stdin: stdin, form: form}
+	in := &Documents{ctx: ctx, stdin: stdin, form: form, threads: threads}
 	for _, name := range names {
 		if info, err := os.Stat(name); err != nil || !info.IsDir() { // "-" is not there
 			in.files = append(in.files, input{name: name})
@@ -137,7 +138,7 @@ func (in *Documents) Next() (Document, error) {
 }
 
 func (in *Documents) open(next input) error {
-	file, err := stream.Open(in.ctx, next.name, in.stdin)
+	file, err := stream.OpenThreads(in.ctx, next.name, in.stdin, in.threads)
 	if err != nil {
 		return err
 	}

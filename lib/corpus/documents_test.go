@@ -52,7 +52,7 @@ func TestFolders(t *testing.T) {
 
 // readFolder returns the texts of all documents, or the error alone, and the warnings.
 func readFolder(t *testing.T, names []string, form Form) (texts []string, warns string) {
-	in, err := OpenDocuments(context.Background(), names, nil, form)
+	in, err := OpenDocuments(context.Background(), names, nil, form, 2)
 	if err != nil {
 		if fault.HintOf(err) == "" {
 			t.Error("no hint")

@@ -73,25 +73,25 @@ type source struct {
 	changed time.Time
 }
 
-// Scan reads sentence streams (see stream.Open for names and stdin) and keeps the places of their articles. Plain files will be read
+// Scan reads sentence streams (see stream.OpenThreads for names, stdin and threads) and keeps the places of their articles. Plain files will be read
 // again when the shards are written; what cannot be, as pipes and packed files, is copied to the folder spool ("": not at all, then
 // nothing can be written). Report, unless nil, gets the articles and sentences so far after each article.
-func Scan(ctx context.Context, names []string, stdin io.Reader, spool string, report func(articles, sentences int64)) (*Corpus, error) {
+func Scan(ctx context.Context, names []string, stdin io.Reader, threads int, spool string, report func(articles, sentences int64)) (*Corpus, error) {
 	c := &Corpus{}
 	for i, name := range names {
 		copyTo := ""
 		if spool != "" {
 			copyTo = filepath.Join(spool, fmt.Sprintf("input%d", i))
 		}
-		if err := c.scan(ctx, name, stdin, copyTo, report); err != nil {
+		if err := c.scan(ctx, name, stdin, threads, copyTo, report); err != nil {
 			return nil, stream.DiskFull(err)
 		}
 	}
 	return c, nil
 }
 
-func (c *Corpus) scan(ctx context.Context, name string, stdin io.Reader, spool string, report func(articles, sentences int64)) error {
-	in, err := stream.Open(ctx, name, stdin)
+func (c *Corpus) scan(ctx context.Context, name string, stdin io.Reader, threads int, spool string, report func(articles, sentences int64)) error {
+	in, err := stream.OpenThreads(ctx, name, stdin, threads)
 	if err != nil {
 		return err
 	}

@@ -45,8 +45,9 @@ of a NUL character and the reason, which shard and mkpretrain refuse.
 
 # Memory
 
-Constant: some 25 MiB, and 1 MiB a thread. A document is held whole, with up to twelve times its size; a line or document of more than 32 MiB, which
-no article or book has, is an error that says where. So input of any size, also in one line, keeps within 500 MiB.
+Constant: some 25 MiB, and 1 MiB a thread, 20 MiB where bzip2 is unpacked. A document is held whole, with up to twelve times its size; a line
+or document of more than 32 MiB, which no article or book has, is an error that says where. So input of any size, also in one line, keeps within
+500 MiB, bzip2 apart.
 
 # Reproducibility
 
@@ -75,7 +76,7 @@ var program = cli.Program{
 	Summary: "cut documents into sentences",
 	Help: `Reads documents (JSON lines, plain text with blank lines between documents, or WikiExtractor's <doc> frames; gzip, bzip2 and zstd are unpacked) and writes one sentence a line, a blank line after each document. Sentences are those of NLTK's Punkt tokenizer. A FOLDER stands for the .txt files in it and below, each a book: UTF-8, or Latin-1, which is detected and said.
 
-Memory: about 25 MiB, up to 500 MiB where single documents are large; a document of more than 32 MiB is an error.`,
+Memory: about 25 MiB, 20 MiB a thread more to unpack bzip2, up to 500 MiB where single documents are large; a document of more than 32 MiB is an error.`,
 	Examples: `
   wikiextract enwiki.xml.bz2 | segment | shard --train 256 --test 256 -o shards
   segment --rules improved -o books.txt.zst books
@@ -103,7 +104,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if o.Rules != "nltk" && o.Rules != "improved" {
 		return fault.Usagef("unknown rules %q, want nltk or improved", o.Rules)
 	}
-	in, err := corpus.OpenDocuments(ctx, args, env.Stdin, form)
+	in, err := corpus.OpenDocuments(ctx, args, env.Stdin, form, env.Threads())
 	if err != nil {
 		return err
 	}

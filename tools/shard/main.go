@@ -58,7 +58,7 @@ through a pipe: room for twice the text is needed. A run that is killed leaves i
 
 # Memory
 
-Less than 100 bytes an article (28, and what waits to be collected), and 16 MiB a thread (more where a single article is longer).
+Less than 100 bytes an article (28, and what waits to be collected), and 16 MiB a thread (more where a single article is longer), 20 MiB where bzip2 is unpacked.
 
 # Reproducibility
 
@@ -87,7 +87,7 @@ var program = cli.Program{
 	Summary: "spread sentences over training and test shards",
 	Help: `Reads one sentence a line with blank lines between articles, as segment writes, and writes whole articles to FOLDER/training_I.txt and FOLDER/test_I.txt, shards of nearly equal numbers of sentences, placed as in the original BERT data preparation, or --balance. Several files are spread as one.
 
-Memory: less than 100 bytes an article, and 16 MiB a thread. Input that is packed or comes through a pipe is copied to FOLDER meanwhile.`,
+Memory: less than 100 bytes an article, and 16 MiB a thread, 20 MiB to unpack bzip2. Input that is packed or comes through a pipe is copied to FOLDER meanwhile.`,
 	Examples: `
   wikiextract enwiki.xml.bz2 | segment | shard --train 256 --test 256 -o shards
   shard --train 4 --test 1 --name wiki -o shards sentences.txt.zst
@@ -182,7 +182,7 @@ func (o *options) dryRun(ctx context.Context, env *cli.Env, args []string, want 
 // place counts the input's sentences and spreads its articles.
 func place(ctx context.Context, env *cli.Env, args []string, spool string, want shard.Options) (*shard.Corpus, *shard.Placement, error) {
 	progress := env.Progress("counting", "articles", 0)
-	sentences, err := shard.Scan(ctx, args, env.Stdin, spool, func(articles, sentences int64) {
+	sentences, err := shard.Scan(ctx, args, env.Stdin, env.Threads(), spool, func(articles, sentences int64) {
 		progress.Set(articles, fmt.Sprintf("%d sentences", sentences))
 	})
 	progress.Finish()

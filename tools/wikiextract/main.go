@@ -18,7 +18,7 @@
 // Templates that the DUMPs define are expanded, with parameters, defaults and the parser functions #if, #ifeq, #switch, #expr and their
 // kin; those that they do not define, and Lua modules (#invoke), are removed. All DUMPs of a wiki share their templates. As a dump
 // may define a template behind its use, there are two passes: a plain file is read twice; anything else is decompressed once and its
-// articles are spooled, compressed to some 40 % of the XML, beside the output (-o), else in TMPDIR or /tmp. So nothing is written
+// articles are spooled, compressed to some half of the XML, beside the output (-o), else in TMPDIR or /tmp. So nothing is written
 // before a pipe or compressed DUMP ends. --no-templates removes all templates, in one pass without spool.
 //
 // Where WikiExtractor damages text this program does not follow it:
@@ -42,9 +42,9 @@
 // Exit status: 0 whole input done; 1 a dump is missing, cut off, malformed or without an article; 2 wrong usage. An output file appears
 // whole or not at all; standard output ends with a line that says so on a failure or signal, which segment refuses.
 //
-// Memory: the largest page times five times the threads, some 100 MiB for a whole Wikipedia, and the text of the templates, without their
-// documentation, up to twice: at most --template-memory, default 1 GiB; templates beyond it are left out with a warning. Reproducibility:
-// the output does not depend on -j.
+// Memory: the largest page times five times the threads, some 100 MiB for a whole Wikipedia; some 20 MiB a thread where bzip2 is decompressed;
+// and the text of the templates, without their documentation, up to twice: at most --template-memory, default 1 GiB; templates beyond it are
+// left out with a warning. Reproducibility: the output does not depend on -j, which caps the cores that all stages use together.
 //
 // Bugs: where an article puts part of a sentence into a template that is a Lua module, as {{convert|...}} in the English Wikipedia, the
 // sentence has a gap.
@@ -52,9 +52,6 @@ package main
 
 import (
 	"context"
-	"slices"
-	"strconv"
-	"strings"
 
 	"hpcbert/lib/cli"
 	"hpcbert/lib/corpus"
@@ -71,8 +68,8 @@ var program = cli.Program{
 		`in the order of the dump, by default one JSON object {"id","title","text"} a line. Markup goes as WikiExtractor does it: ` +
 		"tables, references, headings and lists are removed, links become their text, italics double quotes.\n\n" +
 		"Templates defined in the dumps are expanded, unknown ones removed. For that a plain file is read twice; the articles of anything else are " +
-		"spooled, compressed to some 40 %, beside the output, else in TMPDIR or /tmp.\n\n" +
-		"Memory: some 100 MiB, and up to twice the text of the templates (--template-memory).",
+		"spooled, compressed to some half, beside the output, else in TMPDIR or /tmp.\n\n" +
+		"Memory: some 100 MiB, 20 MiB a thread to decompress bzip2, and up to twice the text of the templates (--template-memory).",
 	Examples: `
   wikiextract enwiki-latest-pages-articles.xml.bz2 -o enwiki.jsonl.zst
   wikiextract dump.xml.bz2 | segment | shard --train 256 --test 256 -o shards
@@ -143,24 +140,4 @@ func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) (err er
 	}
 	env.Summaryf("wrote %d documents, %d characters, of %v", total.Documents, total.Characters, total)
 	return nil
-}
-
-func parseForm(name string) (corpus.Form, error) {
-	form, err := corpus.ParseForm(name)
-	if err != nil || !slices.Contains([]corpus.Form{corpus.JSON, corpus.Doc, corpus.Line}, form) {
-		return form, fault.Usagef("option --format: %q, want json, doc or line", name)
-	}
-	return form, nil
-}
-
-func parseNamespaces(list string) ([]int, error) {
-	var numbers []int
-	for _, field := range strings.Split(list, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(field))
-		if err != nil {
-			return nil, fault.WithHint(fault.Usagef("option --namespaces: %q is not a number", field), "0 is articles, 14 categories, 100 portals")
-		}
-		numbers = append(numbers, n)
-	}
-	return numbers, nil
 }
