@@ -34,6 +34,7 @@ type array struct {
 	points  uint64
 	element uint64 // bytes
 	sums    bool   // the header carries checksums
+	whole   bool   // its chunks have no filters
 }
 
 func (m *metadata) object(addr uint64) error {
@@ -54,7 +55,7 @@ func (m *metadata) object(addr uint64) error {
 			return errors.New("not a dataset")
 		}
 	}
-	a := array{sums: sums}
+	a := array{sums: sums, whole: true}
 	for _, step := range []struct {
 		kind   uint64
 		needed bool
@@ -171,6 +172,7 @@ func (a *array) filters(f *fields) error {
 	if version < 1 || version > 2 || count > 8 {
 		return damagedf("%d filters, version number %d", count, version)
 	}
+	a.whole = count == 0
 	for range count {
 		id, name := f.uint(2), uint64(0)
 		if version == 1 {
@@ -245,11 +247,15 @@ func (m *metadata) chunked(a *array, f *fields, version uint64) error {
 	if addr == undefined || f.short {
 		return nil
 	}
-	return m.index(addr, dims)
+	if !a.whole {
+		size = 0
+	}
+	return m.index(addr, dims, size)
 }
 
-// index reads the index of chunks of those dimensions; the last is the bytes of an element.
-func (m *metadata) index(addr uint64, dims []uint64) error {
+// index reads the index of chunks of those dimensions, of which the last is the bytes of an element. All have that size, 0 for any:
+// of chunks without filters libhdf5 reads as much as the index says, but tells that they are of the size that follows from dims.
+func (m *metadata) index(addr uint64, dims []uint64, want uint64) error {
 	const what = "index of chunks"
 	var last []uint64
 	nodes := &bTree{kind: 1, k: m.chunkK, keySize: 8 + 8*len(dims), key: func([]byte) error { return nil }}
@@ -262,7 +268,7 @@ func (m *metadata) index(addr uint64, dims []uint64) error {
 				return damagedf("%s: chunk at %v", what, at)
 			}
 		}
-		if at[len(at)-1] != 0 || !m.inside(child, size) || slices.Compare(last, at) >= 0 {
+		if at[len(at)-1] != 0 || !m.inside(child, size) || want != 0 && size != want || slices.Compare(last, at) >= 0 {
 			return damagedf("%s: chunk at %v after %v: %d bytes at %d of the file", what, at, last, size, child)
 		}
 		last = at

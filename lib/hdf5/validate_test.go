@@ -156,6 +156,21 @@ func TestDamagedStructures(t *testing.T) {
 	}
 }
 
+// libhdf5 tells that a chunk without filters is of the size that its dimensions want, and reads what the index says: beyond the memory.
+func TestChunkOfOtherSizeWithoutFilters(t *testing.T) {
+	data := formats(t)["many chunks.hdf5"]
+	at := bytes.Index(data, []byte{4 * 13, 0, 0, 0, 0, 0, 0, 0, 5 * 13}) // a key: size, mask of filters, place
+	data[at+1] = 0x20
+	f, err := Open(put(t, data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, _, err := Read[int32](f, "more", -1); err == nil || !strings.Contains(err.Error(), "index of chunks") {
+		t.Error(err)
+	}
+}
+
 func headerAddress(t *testing.T, set string) int {
 	t.Helper()
 	f, err := Open(foreign)
