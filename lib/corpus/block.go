@@ -109,6 +109,10 @@ func (in *Blocks) read() ([]byte, error) {
 			in.rest = append(in.rest[:0], text[end:]...)
 			return text[:end], nil
 		}
+		if len(text) > MaxDocument {
+			l := lineReader{name: in.file.Name, n: in.line + 1}
+			return nil, l.tooLong("the line")
+		}
 		searched = len(text)
 		text = slices.Grow(text, blockBytes) // a longer line
 	}
