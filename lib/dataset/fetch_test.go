@@ -120,6 +120,18 @@ func cutRange(n int) step {
 	}
 }
 
+// pieceOfRange answers with at most n bytes of the range asked for, and says so, as HTTP allows.
+func pieceOfRange(n int) step {
+	return func(w http.ResponseWriter, r *http.Request) {
+		start, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), "-"))
+		end := min(start+n, len(body))
+		w.Header().Set("ETag", `"1"`)
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, end-1, len(body)))
+		w.WriteHeader(http.StatusPartialContent)
+		w.Write(body[start:end])
+	}
+}
+
 // stall sends n bytes and then nothing until the client goes away.
 func stall(n int) step {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -216,6 +228,8 @@ func TestFaults(t *testing.T) {
 		{"refuses ranges with an error", known, []step{cut(body, 1000), status(416), good}, body, "", "[ bytes=1000- ]"},
 		{"range that makes no sense", known, []step{cut(body, 1000), status(206, "Content-Range", "all of it")}, nil, `a range "all of it" that makes no sense`, ""},
 		{"range from elsewhere", known, []step{cut(body, 1000), status(206, "Content-Range", "bytes 5-9/40000"), good}, body, "", "[ bytes=1000- ]"},
+		{"ranges in pieces", known, []step{cut(body, 10000), pieceOfRange(16000)}, body, "", "[ bytes=10000- bytes=26000-]"},
+		{"ranges in pieces, nothing known", Content{}, []step{cut(body, 10000), pieceOfRange(16000)}, body, "", "[ bytes=10000- bytes=26000-]"},
 		{"changed meanwhile", Content{}, []step{cut(body, 1000), serve(newer, `"2"`)}, newer, "", "[ bytes=1000-]"},
 		{"changed meanwhile, and goes on with the new file", Content{}, []step{cut(body, 1000), changedRange}, newer, "", "[ bytes=1000- ]"},
 		{"changed meanwhile, checksum known", known, []step{cut(body, 1000), serve(newer, `"2"`)}, nil, "its sha256 is " + sum(newer), ""},

@@ -352,7 +352,7 @@ func TestUnpack(t *testing.T) {
 		{"no zip", "zip", page, one, "not a valid zip file"},
 		{"no tar.gz", "tar.gz", page, one, "invalid header"},
 		{"no gz", "gz", page, one, "invalid header"},
-		{"no bz2", "bz2", page, one, "bad magic value"},
+		{"no bz2", "bz2", page, one, "it does not begin as bzip2 does"},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 			dir := t.TempDir()

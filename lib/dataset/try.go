@@ -3,6 +3,7 @@ package dataset
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -50,11 +51,14 @@ func (x *Fetcher) try(ctx context.Context, address string, f File, part string) 
 	if err := seen.write(part); err != nil {
 		return local{err}
 	}
-	if total == 0 {
-		total = f.Size
+	t := &transfer{Fetcher: x, file: f, body: reply.Body, part: part, start: start, total: cmp.Or(total, f.Size)}
+	if err := t.receive(ctx, cancel); err != nil {
+		return err
 	}
-	t := &transfer{Fetcher: x, file: f, body: reply.Body, part: part, start: start, total: total}
-	return t.receive(ctx, cancel)
+	if have := start + t.received.Load(); have < total { // a server may give a part of the range that it is asked for
+		return fmt.Errorf("the server ends the file at byte %d of %d", have, total)
+	}
+	return nil
 }
 
 // resumable returns how much of the file is here and may be gone on from, and what the server said of it. Without a checksum that would

@@ -3,7 +3,6 @@ package dataset
 import (
 	"archive/tar"
 	"archive/zip"
-	"compress/bzip2"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"hpcbert/lib/bzip2"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/stream"
 
@@ -101,13 +101,14 @@ func unpackOne(ctx context.Context, f File, archive, dir string) error {
 		return err
 	}
 	defer file.Close()
-	in := bzip2.NewReader(file)
-	if f.Unpack == "gz" {
-		z, err := gzip.NewReader(file)
-		if err != nil {
-			return err
-		}
-		in = z
+	if f.Unpack == "bz2" {
+		in := bzip2.NewReader(file, 1)
+		defer in.Close()
+		return write(ctx, in, f.Members[0], dir)
+	}
+	in, err := gzip.NewReader(file)
+	if err != nil {
+		return err
 	}
 	return write(ctx, in, f.Members[0], dir)
 }
