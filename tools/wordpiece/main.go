@@ -48,7 +48,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -139,7 +138,11 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 		return err
 	}
 	if f.sum.pieces == 0 && in.Lines() > 0 {
-		return errors.New(map[bool]string{false: "no word", true: "no id"}[o.Decode] + fmt.Sprintf(" in %d lines of input", in.Lines()))
+		what := "word"
+		if o.Decode {
+			what = "id"
+		}
+		return fmt.Errorf("no %s in %d lines of input", what, in.Lines())
 	}
 	if o.Count {
 		if err := f.report(in.Lines(), time.Since(start)); err != nil {
