@@ -227,7 +227,7 @@ func (b *Build) begin(fresh bool) (undo func(), err error) {
 		return undo, err
 	}
 	b.manifest.Complete = false
-	if b.Parts > 0 && fresh {
+	if b.Parts > 0 && (fresh || b.Force) {
 		if err := b.manifest.Write(b.Dir); err != nil { // the same bytes from every process; readers learn that the set is not whole
 			return undo, err
 		}

@@ -307,3 +307,31 @@ func TestBuildPartMissing(t *testing.T) {
 		t.Errorf("made %d shards, %v", made, err)
 	}
 }
+
+// Parts that make a set of other options anew: readers learn that it is not whole, and the last run takes the parts' shards.
+func TestBuildPartsForced(t *testing.T) {
+	inputs := writeTexts(t, 2)
+	dir := filepath.Join(t.TempDir(), "parts")
+	if _, err := newBuild(t, dir).Run(t.Context(), inputs); err != nil {
+		t.Fatal(err)
+	}
+	made := 0
+	for _, c := range []struct{ part, parts int }{{1, 2}, {2, 2}, {0, 0}} {
+		b := newBuild(t, dir)
+		b.Options.Seed, b.Part, b.Parts, b.Force = 7, c.part, c.parts, c.parts > 0
+		b.Done = func(_ ShardEntry, whole bool) {
+			if !whole {
+				made++
+			}
+		}
+		if _, err := b.Run(t.Context(), inputs); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := ReadManifest(dir); err != nil || m.Complete != (c.parts == 0) || m.Options.Seed != 7 {
+			t.Errorf("part %d of %d: manifest %+v, %v", c.part, c.parts, m, err)
+		}
+	}
+	if made != 2 {
+		t.Errorf("made %d shards, want 2", made)
+	}
+}

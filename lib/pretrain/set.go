@@ -61,6 +61,9 @@ func openSet(dir, kind string) (*Set, error) {
 	}
 	if err := s.checkManifest(kind); err != nil {
 		err = fmt.Errorf("check %s: %w", filepath.Join(dir, ManifestName), err)
+		if fault.HintOf(err) != "" {
+			return nil, err
+		}
 		return nil, fault.WithHint(err, "run mkpretrain again with the same options to complete the folder, or with --force to make it anew")
 	}
 	return s, nil
@@ -192,7 +195,7 @@ func (s *Set) checkManifest(kind string) error {
 	for i, path := range s.Files {
 		e := m.Find(filepath.Base(path))
 		if e == nil {
-			return fmt.Errorf("%s is not in the manifest", path)
+			return fault.WithHint(fmt.Errorf("%s is not in the manifest", path), "if it is left over from an earlier set, remove it; else run mkpretrain again with its text, too")
 		}
 		info, err := os.Stat(path)
 		if err != nil {

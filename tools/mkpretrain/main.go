@@ -38,7 +38,7 @@ is the vocab.txt beside it if --vocab does not name one.
 	--part K/N
 
 makes every N-th shard only, from the K-th on, so that N machines can fill one folder at the same time. The set is not complete until the
-same command has run once more without --part: it makes what is missing, and writes manifest.json.
+same command has run once more without --part (nor --force, which makes everything anew): it makes what is missing, and writes manifest.json.
 
 The reference's names --vocab_file, --max_seq_length, --max_predictions_per_seq, --dupe_factor, --random_seed, --do_lower_case 0|1 and
 --do_whole_word_mask mean --vocab, --seq, --max-pred, --dupe, --seed, --cased and --whole-word-masking.
