@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"hpcbert/lib/fault"
@@ -108,6 +109,18 @@ func (v *Vocabulary) Words(ids []int32) int {
 
 // Size returns the number of pieces.
 func (v *Vocabulary) Size() int { return len(v.Tokens) }
+
+// Capitals returns the part of the pieces that hold a capital letter, special tokens such as [MASK] not counted among them: 0.29 in BERT's
+// cased English vocabulary, 0.16 in the multilingual cased one, next to none where the text was put in lower case.
+func (v *Vocabulary) Capitals() float64 {
+	n := 0
+	for _, piece := range v.Tokens {
+		if special := strings.HasPrefix(piece, "[") && strings.HasSuffix(piece, "]"); !special && strings.ContainsFunc(piece, unicode.IsUpper) {
+			n++
+		}
+	}
+	return float64(n) / float64(len(v.Tokens))
+}
 
 // Decode joins pieces to text as Hugging Face does: blanks between words, none before punctuation and in English contractions. What
 // tokenizing dropped, such as capitals, accents and the original white space, does not come back.

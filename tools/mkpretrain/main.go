@@ -87,10 +87,14 @@ var program = cli.Program{
 	Name:    "mkpretrain",
 	Args:    "SHARD...",
 	Summary: "make HDF5 pre-training shards from shards of sentences",
-	Help: `Reads text shards (one sentence a line, a blank line after each document) and writes into the output folder one HDF5 file each, in the
-layout of NVIDIA's BERT for PyTorch, with vocab.txt and manifest.json. A folder as SHARD means its .txt files. Shards already whole are kept, so that the same command continues
-an interrupted run. The reference's names (--max_seq_length, --max_predictions_per_seq, --dupe_factor, --random_seed, --vocab_file,
---do_lower_case 0|1, --do_whole_word_mask) are accepted. Memory: at most 25 times the largest shard's text a thread at --dupe 5.`,
+	Help: `Reads text shards (one sentence a line, a blank line after each document) and
+writes into the output folder one HDF5 file each, in the layout of NVIDIA's
+BERT for PyTorch, with vocab.txt and manifest.json. A folder as SHARD means its
+.txt files. Shards already whole are kept, so that the same command continues
+an interrupted run. The reference's names (--max_seq_length,
+--max_predictions_per_seq, --dupe_factor, --random_seed, --vocab_file,
+--do_lower_case 0|1, --do_whole_word_mask) are accepted. Memory: at most 25
+times the largest shard's text a thread at --dupe 5.`,
 	Examples: `
   mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards
   mkpretrain --vocab vocab.txt --seq 512 --max-pred 80 -o phase2 shards/*.txt
@@ -110,7 +114,7 @@ type options struct {
 	VarySeed bool    `long:"seed-per-shard" description:"add the number in the shard's name to the seed (default: one seed for all, as the reference)"`
 	Cased    bool    `long:"cased" description:"keep case and accents"`
 	Words    bool    `long:"whole-word-masking" description:"mask all pieces of a word or none"`
-	Text     int     `long:"text" value-name:"N" optional:"yes" optional-value:"20" description:"print the first N sequences of each SHARD (text or HDF5) and write nothing"`
+	Text     int     `long:"text" value-name:"N" optional:"yes" optional-value:"20" description:"print the first N (20 without =N) sequences of each SHARD (text or HDF5), write nothing"`
 	Part     part    `long:"part" value-name:"K/N" description:"make every N-th shard only, from the K-th on: for several machines and one folder"`
 	Force    bool    `long:"force" description:"make shards anew, whatever the folder holds"`
 	DryRun   bool    `long:"dry-run" description:"print the names of the shards to make, and make nothing"`
@@ -204,6 +208,12 @@ func (o *options) build(ctx context.Context, env *cli.Env) (*pretrain.Build, err
 	vocab, err := wordpiece.Load(bytes.NewReader(text), o.Vocab)
 	if err != nil {
 		return nil, err
+	}
+	switch upper := vocab.Capitals(); {
+	case o.Cased && upper < 0.001:
+		env.Warnf("%s has hardly a piece with capitals, but --cased keeps them in the text: such words become [UNK]", o.Vocab)
+	case !o.Cased && upper > 0.125:
+		env.Warnf("%.0f %% of the pieces of %s have capitals, but the text is put in lower case: is --cased missing?", 100*upper, o.Vocab)
 	}
 	return &pretrain.Build{Part: o.Part.number, Parts: o.Part.of, Dir: o.Output, Options: o.how(), VarySeed: o.VarySeed, Vocabulary: text, Threads: env.Threads(), Force: o.Force,
 		Version: cli.Version, Tokenizer: wordpiece.New(vocab, wordpiece.Options{LowerCase: !o.Cased})}, nil

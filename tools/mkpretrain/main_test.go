@@ -256,6 +256,29 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// A vocabulary of the other case makes shards that look right and are not.
+func TestCaseOfVocabulary(t *testing.T) {
+	world(t)
+	const lower = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n"
+	for _, c := range []struct {
+		name, vocabulary, want string
+		args                   []string
+	}{
+		{"lower", lower, "", nil},
+		{"lower-cased", lower, "mkpretrain: warning: lower-cased has hardly a piece with capitals, but --cased", []string{"--cased"}},
+		{"mixed", lower + "A\nB\n", "mkpretrain: warning: 20 % of the pieces of mixed have capitals, but the text is put in lower case", nil},
+		{"mixed-cased", lower + "A\nB\n", "", []string{"--cased"}},
+	} {
+		if err := os.WriteFile(c.name, []byte(c.vocabulary), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		status, _, stderr := mkpretrain(append(c.args, "-q", "--vocab", c.name, "-o", c.name+".out", "x_training_1.txt")...)
+		if status != 0 || (c.want == "") != (stderr == "") || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: status %d, stderr %s", c.name, status, stderr)
+		}
+	}
+}
+
 // The examples of the help text work on what shard writes.
 func TestExamples(t *testing.T) {
 	world(t)

@@ -136,8 +136,12 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	if len(pieces) < o.Size {
-		env.Warnf("the vocabulary has %d pieces only: nothing else occurs %d times", len(pieces), o.MinCount)
-		env.Hintf("more text, or a smaller --min-count, gives more pieces")
+		env.Warnf("the vocabulary has %d pieces only: nothing else occurs %d time(s)", len(pieces), o.MinCount)
+		if o.MinCount > 1 {
+			env.Hintf("more text, or a smaller --min-count, gives more pieces")
+		} else {
+			env.Hintf("more text gives more pieces")
+		}
 	}
 	if _, err := out.WriteString(strings.Join(pieces, "\n") + "\n"); err != nil {
 		return err

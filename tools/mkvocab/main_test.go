@@ -94,3 +94,12 @@ func TestSameBytes(t *testing.T) {
 		}
 	}
 }
+
+// The hint to a smaller --min-count is given only where there is one.
+func TestHintOfSize(t *testing.T) {
+	for count, want := range map[string]string{"1": "hint: more text gives", "2": "hint: more text, or a smaller --min-count, gives"} {
+		if status, _, stderr := run("hug hug pug", "--min-count", count); status != 0 || !strings.Contains(stderr, want) {
+			t.Errorf("--min-count %s: exit %d: %s", count, status, stderr)
+		}
+	}
+}
