@@ -90,8 +90,10 @@ var program = cli.Program{
 	Name:    "getdata",
 	Args:    "list|NAME...",
 	Summary: "fetch public data sets and weights",
-	Help: `Downloads sets by name (getdata list prints them) into folders below the output folder, checks them against published checksums and unpacks
-them. The same command again goes on where it ended, and keeps what is whole. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are obeyed. Memory: 20 MiB.`,
+	Help: `Downloads sets by name (getdata list prints them) into folders below the
+output folder, checks them against published checksums and unpacks them. The
+same command again goes on where it ended, and keeps what is whole. HTTPS_PROXY,
+HTTP_PROXY and NO_PROXY are obeyed. Memory: 20 MiB.`,
 	Examples: `
   getdata list
   getdata squad mrpc sst2 bert-base-uncased
@@ -174,6 +176,11 @@ func (o *options) catalogue() (*dataset.Catalogue, error) {
 func (o *options) store(env *cli.Env) (*dataset.Store, error) {
 	s := &dataset.Store{Dir: o.Output, Temp: either(env, "TMPDIR", "/tmp"), Keep: o.Keep, Force: o.Force}
 	if o.From != "" {
+		if !strings.Contains(o.From, "://") {
+			if _, err := os.ReadDir(o.From); err != nil {
+				return nil, fault.Usagef("option --from: %w", err)
+			}
+		}
 		base, err := dataset.Base(o.From)
 		if err != nil {
 			return nil, fault.Usagef("option --from: %w", err)

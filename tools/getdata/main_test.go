@@ -72,6 +72,7 @@ func TestProgram(t *testing.T) {
 		{"bad date", "wiki --date 2026", 2, "", `date "2026" is neither YYYYMMDD nor latest`, false},
 		{"bad language", "wiki --lang ../en", 2, "", `language "../en"`, false},
 		{"bad source", "--from ftp://host good", 2, "", `option --from: "ftp://host" is neither a folder nor`, false},
+		{"no such folder", "--from no/such good", 2, "", "option --from: open no/such: no such file or directory", false},
 		{"no tries", "--tries 0 good", 2, "", "option --tries: 0", false},
 		{"no stall", "--stall 0 good", 2, "", "option --stall: 0 seconds", false},
 	} {
