@@ -66,26 +66,7 @@ func (r *SentenceReader) NextExtent() (Extent, error) {
 	return e, nil
 }
 
-// SentenceWriter writes a sentence stream.
-type SentenceWriter struct {
-	w   io.Writer
-	buf []byte
-}
-
-// NewSentenceWriter returns a writer to w, which gets one Write a document.
-func NewSentenceWriter(w io.Writer) *SentenceWriter { return &SentenceWriter{w: w} }
-
-// Write writes a document: a sentence a line, then a blank line. A document without sentences writes nothing.
-func (w *SentenceWriter) Write(sentences []string) error {
-	if len(sentences) == 0 {
-		return nil
-	}
-	w.buf = AppendSentences(w.buf[:0], sentences)
-	_, err := w.w.Write(w.buf)
-	return err
-}
-
-// AppendSentences appends a document as it stands in a sentence stream.
+// AppendSentences appends a document as it stands in a sentence stream: a sentence a line, then a blank line.
 func AppendSentences(b []byte, sentences []string) []byte {
 	for _, s := range sentences {
 		b = append(append(b, s...), '\n')
