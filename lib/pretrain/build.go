@@ -74,7 +74,7 @@ func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
 	return b.manifest, nil
 }
 
-// Inputs returns the files that the arguments name: a folder means its *.txt files.
+// Inputs returns the files that the arguments name: a folder means its *.txt files but for vocab.txt, which lies beside HDF5 shards.
 func Inputs(args []string) ([]string, error) {
 	var files []string
 	for _, name := range args {
@@ -92,7 +92,7 @@ func Inputs(args []string) ([]string, error) {
 		}
 		before := len(files)
 		for _, e := range entries {
-			if strings.HasSuffix(e.Name(), ".txt") && !strings.HasPrefix(e.Name(), ".") && !e.IsDir() {
+			if strings.HasSuffix(e.Name(), ".txt") && e.Name() != "vocab.txt" && !strings.HasPrefix(e.Name(), ".") && !e.IsDir() {
 				files = append(files, filepath.Join(name, e.Name()))
 			}
 		}

@@ -90,7 +90,7 @@ var program = cli.Program{
 	Help: `Reads text shards (one sentence a line, a blank line after each document) and
 writes into the output folder one HDF5 file each, in the layout of NVIDIA's
 BERT for PyTorch, with vocab.txt and manifest.json. A folder as SHARD means its
-.txt files. Shards already whole are kept, so that the same command continues
+.txt files but vocab.txt. Shards already whole are kept, so that the same command continues
 an interrupted run. The reference's names (--max_seq_length,
 --max_predictions_per_seq, --dupe_factor, --random_seed, --vocab_file,
 --do_lower_case 0|1, --do_whole_word_mask) are accepted. Memory: at most 25
