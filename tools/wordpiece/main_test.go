@@ -77,14 +77,7 @@ func TestRefused(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			status, stdout, stderr := run(c.stdin, append(c.args, "-o", filepath.Join(dir, "out"))...)
-			if status != c.status || !strings.Contains(stderr, c.says) || strings.Count(stderr, ": error: ") != 1 {
-				t.Errorf("exit %d, want %d; says %q, want %q once", status, c.status, stderr, c.says)
-			}
-			if left, _ := os.ReadDir(dir); len(left) > 0 || stdout != "" {
-				t.Errorf("left behind: %v, output %q", left, stdout)
-			}
+			clitest.Refused(t, run, c.stdin, c.args, c.status, c.says)
 		})
 	}
 }

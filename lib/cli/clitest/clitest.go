@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +26,19 @@ func RunTo(stdout io.Writer, p cli.Program, o cli.Options, work cli.Work, stdin 
 	var talk bytes.Buffer
 	status = cli.Run(p, o, work, args, &cli.Env{Stdin: strings.NewReader(stdin), Stdout: stdout, Stderr: &talk})
 	return status, talk.String()
+}
+
+// Refused checks that a program, run with an output file, ends with that status, says what it says in one error, and leaves no output.
+func Refused(t *testing.T, run func(stdin string, args ...string) (status int, stdout, stderr string), stdin string, args []string, status int, says string) {
+	t.Helper()
+	dir := t.TempDir()
+	got, stdout, stderr := run(stdin, append(slices.Clip(args), "-o", filepath.Join(dir, "out"))...)
+	if got != status || !strings.Contains(stderr, says) || strings.Count(stderr, ": error: ") != 1 {
+		t.Errorf("exit %d, want %d; says %q, want %q once", got, status, stderr, says)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 || stdout != "" {
+		t.Errorf("left behind: %v, output %q", left, stdout)
+	}
 }
 
 // WriteFile writes text to a file of that name in a folder of its own and returns its path.
