@@ -49,6 +49,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"hpcbert/lib/cli"
@@ -90,6 +91,8 @@ func (o *options) check(args []string) error {
 	switch {
 	case o.Vocab == "":
 		return fault.WithHint(fault.Usagef("option --vocab is missing"), "--vocab names a vocabulary file, such as BERT's vocab.txt")
+	case o.Vocab == "-" && (len(args) == 0 || slices.Contains(args, "-")):
+		return fault.Usagef("standard input cannot be both the vocabulary and the text")
 	case o.Tokens && o.Decode, o.Tokens && o.Count, o.Decode && o.Count:
 		return fault.Usagef("of --tokens, --decode and --count only one can be done")
 	case o.Decode && o.Cased:

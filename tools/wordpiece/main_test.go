@@ -69,6 +69,7 @@ func TestRefused(t *testing.T) {
 		{"file missing", "", []string{"--vocab", vocab, "none"}, 1, "stat none: no such file"},
 		{"not an id", "5\n6 x\n", []string{"--vocab", vocab, "--decode"}, 1, `read standard input: line 2: "x" is not an id`},
 		{"id too large", "5 15\n", []string{"--vocab", vocab, "--decode"}, 1, "line 1: id 15 is not in vocabulary"},
+		{"vocabulary and text in one", "[UNK]\n", []string{"--vocab", "-"}, 2, "standard input cannot be both"},
 		{"negative id", "-1\n", []string{"--vocab", vocab, "--decode"}, 1, "line 1: id -1 is not in vocabulary"},
 		{"not UTF-8", "caf\xe9", []string{"--vocab", vocab}, 1, "line 1: byte 4 is not UTF-8"},
 		{"cut-off gzip", clitest.Gzip("hello hello")[:20], []string{"--vocab", vocab}, 1, "unexpected EOF"},
