@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -89,13 +90,18 @@ func Run(p Program, o Options, work Work, args []string, env *Env) int {
 	if _, err := parser.AddGroup("Options", "", o); err != nil {
 		panic(err) // a mistake in the program's option tags
 	}
-	rest, err := parser.ParseArgs(foldUnderscores(args))
+	args = foldUnderscores(args)
+	rare := rareOptions(parser, args)
+	rest, err := parser.ParseArgs(args)
 	c := o.common()
 	env.quiet, env.verbose, env.json, env.threads = c.Quiet, c.Verbose, c.LogJSON, c.Threads
 	var flagError *flags.Error
 	switch {
 	case errors.As(err, &flagError) && flagError.Type == flags.ErrHelp:
 		fmt.Fprint(env.Stdout, flagError.Message)
+		if rare > 0 {
+			fmt.Fprintf(env.Stdout, "\n%s shows %d rarer option(s) too\n", helpAll, rare)
+		}
 		if p.Examples != "" {
 			fmt.Fprintf(env.Stdout, "\nExamples:\n%s\n", strings.Trim(p.Examples, "\n"))
 		}
@@ -124,6 +130,28 @@ func Run(p Program, o Options, work Work, args []string, env *Env) int {
 		return 128 + int(caught.Signal)
 	}
 	return env.Fail(err)
+}
+
+// helpAll is --help that shows the options marked hidden too: the rarer ones of a program whose help would not fit a screen.
+const helpAll = "--help-all"
+
+// rareOptions counts the options that --help leaves out. The man page leaves none out; helpAll becomes a --help of that kind.
+func rareOptions(parser *flags.Parser, args []string) int {
+	all := slices.Contains(args, "--man")
+	if i := slices.Index(args, helpAll); i >= 0 && !slices.Contains(args[:i], "--") {
+		args[i], all = "--help", true
+	}
+	hidden := 0
+	for _, group := range parser.Groups() {
+		for _, option := range group.Options() {
+			if option.Hidden && all {
+				option.Hidden = false
+			} else if option.Hidden {
+				hidden++
+			}
+		}
+	}
+	return hidden
 }
 
 // foldUnderscores makes --max_steps and --max-steps the same option.

@@ -97,6 +97,26 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
+func TestRareOptions(t *testing.T) {
+	for _, c := range []struct {
+		args       string
+		shown, ran bool
+	}{{"--help", false, false}, {"--help-all", true, false}, {"--help_all", true, false}, {"--man", true, false}, {"--rare", false, true}, {"-- --help-all", false, true}} {
+		var o struct {
+			sample
+			Rare bool `long:"rare" hidden:"true" description:"seldom wanted"`
+		}
+		var out, talk bytes.Buffer
+		ran := false
+		work := func(_ context.Context, _ *Env, args []string) error { ran = o.Rare || len(args) == 1; return nil }
+		status := Run(Program{Name: "sample"}, &o, work, strings.Fields(c.args), &Env{Stdout: &out, Stderr: &talk})
+		shown := strings.Contains(out.String(), "seldom wanted")
+		if status != 0 || shown != c.shown || ran != c.ran || strings.Contains(out.String(), "--help-all shows 1 rarer") != (c.args == "--help") {
+			t.Errorf("%s: exit status %d, shown %v, ran %v: %s%s", c.args, status, shown, ran, out.String(), talk.String())
+		}
+	}
+}
+
 func TestMessages(t *testing.T) {
 	talk := func(env *Env, _ []string) error {
 		env.Infof("one %d", 1)
