@@ -36,11 +36,11 @@ func (w *FormWriter) Write(d Document) error {
 }
 
 // Mark returns what ends a stream of this form that could not be written whole, see DocumentMark and SentenceMark.
-func (f Form) Mark() func(ctx context.Context, program string, err error) []byte {
+func (f Form) Mark(ctx context.Context, program string) func(error) []byte {
 	if f == JSON {
-		return DocumentMark
+		return DocumentMark(ctx, program)
 	}
-	return SentenceMark
+	return SentenceMark(ctx, program)
 }
 
 // appendFrame writes d as WikiExtractor does. A text that says "</doc>" itself does not end the frame for its readers.

@@ -37,7 +37,7 @@ func TestForms(t *testing.T) {
 		if err != nil || form != Line && (d.Title != docs[0].Title || d.Text != docs[0].Text || d.ID != "12") {
 			t.Errorf("form %v reads back as %+v, %v", form, d, err)
 		}
-		failed := NewFormReader(bytes.NewReader(form.Mark()(context.Background(), "p", io.ErrUnexpectedEOF)), "x", form)
+		failed := NewFormReader(bytes.NewReader(form.Mark(context.Background(), "p")(io.ErrUnexpectedEOF)), "x", form)
 		if _, err := failed.Next(); err == nil || !strings.Contains(err.Error(), "the program before failed: p: unexpected EOF") {
 			t.Errorf("form %v: mark gives %v", form, err)
 		}

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -33,9 +34,9 @@ func TestCreateWritesPipesInPlace(t *testing.T) {
 	}
 }
 
-// Spoil marks what a program reads, not what was committed, what vanishes, or a terminal.
-func TestSpoil(t *testing.T) {
-	spoil := func(name string, stdout io.Writer, commit bool) {
+// CloseMarked marks what a program reads, not what was committed, what vanishes, or a terminal.
+func TestCloseMarked(t *testing.T) {
+	write := func(name string, stdout io.Writer, commit bool, failure error) {
 		w, err := Create(name, stdout)
 		if err != nil {
 			t.Fatal(err)
@@ -44,17 +45,17 @@ func TestSpoil(t *testing.T) {
 		if commit {
 			w.Commit()
 		}
-		w.Spoil([]byte("mark\n"))
-		w.Close()
+		w.CloseMarked(&failure, func(err error) []byte { return []byte(err.Error() + "\n") })
 	}
-	var failed, whole bytes.Buffer
-	spoil("-", &failed, false)
-	spoil("-", &whole, true)
-	if failed.String() != "text\nmark\n" || whole.String() != "text\n" {
-		t.Errorf("failed %q, whole %q", &failed, &whole)
+	var failed, whole, late bytes.Buffer
+	write("-", &failed, false, errors.New("mark"))
+	write("-", &whole, true, nil)
+	write("-", &late, true, errors.New("mark"))
+	if failed.String() != "text\nmark\n" || whole.String() != "text\n" || late.String() != "text\n" {
+		t.Errorf("failed %q, whole %q, failed after the commit %q", &failed, &whole, &late)
 	}
 	name := filepath.Join(t.TempDir(), "out")
-	spoil(name, nil, false)
+	write(name, nil, false, errors.New("mark"))
 	if _, err := os.Stat(name); !os.IsNotExist(err) {
 		t.Errorf("a failed file is there: %v", err)
 	}

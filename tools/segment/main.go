@@ -121,12 +121,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	defer func() {
-		if err != nil {
-			out.Spoil(corpus.SentenceMark(ctx, env.Name, err))
-		}
-	}()
+	defer out.CloseMarked(&err, corpus.SentenceMark(ctx, env.Name))
 	progress := env.Progress("segmenting", "documents", 0)
 	defer progress.Finish()
 	counts, err := sentence.Segment(ctx, split, in.Next, out, env.Threads(), func(c sentence.Counts) {

@@ -115,12 +115,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) (err er
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	defer func() {
-		if err != nil {
-			out.Spoil(form.Mark()(ctx, env.Name, err))
-		}
-	}()
+	defer out.CloseMarked(&err, form.Mark(ctx, env.Name))
 
 	e := extraction{env: env, extractor: wiki.Extractor{Namespaces: namespaces, MinChars: o.MinChars,
 		Keep: wiki.Keep{Lists: o.KeepLists, Headings: o.KeepHeadings}, Workers: env.Threads()}}

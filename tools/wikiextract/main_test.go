@@ -155,7 +155,7 @@ func TestOutputFile(t *testing.T) {
 
 func TestOutputIsADocumentStream(t *testing.T) {
 	_, out, _ := run(dump)
-	r := corpus.NewDocumentReader(strings.NewReader(out), "x")
+	r := corpus.NewFormReader(strings.NewReader(out), "x", corpus.Auto)
 	var titles []string
 	for {
 		d, err := r.Next()

@@ -118,12 +118,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	defer func() {
-		if err != nil {
-			out.Spoil(corpus.SentenceMark(ctx, env.Name, err))
-		}
-	}()
+	defer out.CloseMarked(&err, corpus.SentenceMark(ctx, env.Name))
 	progress := env.Progress("tokenizing", "lines", 0)
 	defer progress.Finish()
 	f := &filter{tok: wordpiece.New(vocab, wordpiece.Options{LowerCase: !o.Cased}), out: out, progress: progress}
