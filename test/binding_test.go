@@ -10,11 +10,17 @@ import (
 	"hpcbert/lib/cli"
 )
 
+// cores returns how many physical cores this process may run on.
+func cores() int {
+	env := &cli.Env{Getenv: func(string) string { return "" }}
+	return env.Placement().Threads
+}
+
 // TestRanksShareCores starts ranks as users do and wants no more threads than cores, and the same numbers however they are bound.
 func TestRanksShareCores(t *testing.T) {
 	needMPI(t)
 	needData(t)
-	cores := cli.Cores()
+	cores := cores()
 	if cores < 2 {
 		t.Skip("skipped: one core cannot be shared")
 	}
@@ -53,7 +59,7 @@ func TestRanksShareCores(t *testing.T) {
 func TestCrowdedRanksGetOn(t *testing.T) {
 	needMPI(t)
 	needData(t)
-	threads := strconv.Itoa(2 * cli.Cores())
+	threads := strconv.Itoa(2 * cores())
 	train := strings.Replace(trainLine(2, filepath.Join(t.TempDir(), "out"), "--steps 2"), "-j 1", "-j "+threads, 1)
 	if r := must(t, train); !strings.Contains(r.stderr, "more threads than cores: "+threads+" for each of 2 rank(s)") {
 		t.Errorf("no warning:\n%s", r.stderr)

@@ -132,12 +132,6 @@ func (n *node) wholeCores(cpus int) int {
 	return max(1, cpus)
 }
 
-// Cores returns how many physical cores this process may run on.
-func Cores() int {
-	n := thisNode()
-	return max(1, len(n.cores(n.affinity(0))))
-}
-
 // LocalRanks returns how many ranks of the job share this node, by the launcher's variables; 1 without a launcher.
 func (e *Env) LocalRanks() int {
 	if !e.Launched() {

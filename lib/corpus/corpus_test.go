@@ -97,7 +97,7 @@ func TestDocumentErrors(t *testing.T) {
 
 func TestReadErrorSaysWhere(t *testing.T) {
 	broken := errors.New("read x: broken")
-	r := NewDocumentReader(io.MultiReader(strings.NewReader("{\"text\":\"a\"}\n"), iotest.ErrReader(broken)), "x")
+	r := NewFormReader(io.MultiReader(strings.NewReader("{\"text\":\"a\"}\n"), iotest.ErrReader(broken)), "x", Auto)
 	if _, err := r.Next(); err != nil {
 		t.Fatal(err)
 	}

@@ -67,13 +67,9 @@ type DocumentReader struct {
 	buf   []byte
 }
 
-// NewDocumentReader reads documents from r, called name in errors. The form is detected: after blank bytes, a brace and a quote (or
-// a closing brace) begin JSON lines, "<doc" begins frames, a MediaWiki dump is refused, all else is plain text. Lines may have any length.
-func NewDocumentReader(r io.Reader, name string) *DocumentReader {
-	return NewFormReader(r, name, Auto)
-}
-
-// NewFormReader reads documents of the given form from r, called name in errors.
+// NewFormReader reads documents of the given form from r, called name in errors. Auto detects the form: after blank bytes, a brace and a
+// quote (or a closing brace) begin JSON lines, "<doc" begins frames, a MediaWiki dump is refused, all else is plain text. Lines may have any
+// length.
 func NewFormReader(r io.Reader, name string, form Form) *DocumentReader {
 	return &DocumentReader{lines: newLineReader(r, name), form: form, plain: Text}
 }

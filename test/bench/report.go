@@ -70,7 +70,9 @@ type report struct {
 }
 
 func newReport(dev *kernels.Device) *report {
-	return &report{about: []string{cpuModel(), dev.Name(), strconv.Itoa(dev.Threads()), strconv.Itoa(cli.Cores()), time.Now().UTC().Format(time.DateOnly), cli.Version}}
+	alone := &cli.Env{Getenv: func(string) string { return "" }}
+	cores := alone.Placement().Threads
+	return &report{about: []string{cpuModel(), dev.Name(), strconv.Itoa(dev.Threads()), strconv.Itoa(cores), time.Now().UTC().Format(time.DateOnly), cli.Version}}
 }
 
 // cpuModel returns what the system calls the CPU.
