@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -101,8 +102,9 @@ func listParts(dir string) (map[string]part, error) {
 	return parts, nil
 }
 
+// hashPart cannot be stopped: a checkpoint that is begun is ended, and a run that is asked to stop has one to go on from.
 func hashPart(name string) (p part, err error) {
-	p.SHA256, p.Bytes, err = stream.SHA256(name)
+	p.SHA256, p.Bytes, err = stream.SHA256(context.Background(), name)
 	return p, err
 }
 

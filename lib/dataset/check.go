@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -20,6 +21,7 @@ import (
 	"unicode/utf8"
 
 	"hpcbert/lib/fault"
+	"hpcbert/lib/stream"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -27,14 +29,18 @@ import (
 const wrongHint = "the source has changed, or something on the way alters it: try again later; --from DIR or URL names another source"
 
 // Verify checks that the file has this content: its size, and its strongest known checksum, or without one its format and records.
-func (c Content) Verify(name string) error {
-	if err := c.verify(name); err != nil {
+func (c Content) Verify(ctx context.Context, name string) error {
+	err := c.verify(ctx, name)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
 		return fault.WithHint(fmt.Errorf("%s: %w", filepath.Base(name), err), wrongHint)
 	}
 	return nil
 }
 
-func (c Content) verify(name string) error {
+func (c Content) verify(ctx context.Context, name string) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -50,9 +56,9 @@ func (c Content) verify(name string) error {
 	case c.Size > 0 && size != c.Size:
 		return fmt.Errorf("the file has %d bytes, want %d", size, c.Size)
 	case c.Summed():
-		return c.checkSum(f)
+		return c.checkSum(stream.Stoppable(ctx, f))
 	}
-	return c.checkFormat(f, info.Size())
+	return c.checkFormat(ctx, f, info.Size())
 }
 
 func (c Content) checkSum(r io.Reader) error {
@@ -75,21 +81,21 @@ func (c Content) checkSum(r io.Reader) error {
 }
 
 // checkFormat finds files that are cut off, or something else.
-func (c Content) checkFormat(f *os.File, size int64) error {
-	records, err := 0, error(nil)
+func (c Content) checkFormat(ctx context.Context, f *os.File, size int64) error {
+	in, records, err := stream.Stoppable(ctx, f), 0, error(nil)
 	switch c.Format {
 	case "squad":
-		records, err = countQuestions(f)
+		records, err = countQuestions(in)
 	case "text":
-		records, err = countLines(f)
+		records, err = countLines(in)
 	case "json":
-		err = checkJSON(f)
+		err = checkJSON(in)
 	case "safetensors":
-		err = checkTensors(f, size)
+		err = checkTensors(in, size)
 	case "zip":
 		_, err = zip.NewReader(f, size)
 	case "gzip":
-		err = checkGzip(f)
+		err = checkGzip(in)
 	case "bzip2":
 		err = checkBzip2(f, size)
 	}

@@ -108,8 +108,11 @@ func (x *Fetcher) from(ctx context.Context, address string, f File, part string)
 	for fruitless := 0; ; {
 		err := x.try(ctx, address, f, part)
 		if err == nil {
-			if err = f.Content.Verify(part); err == nil {
+			if err = f.Content.Verify(ctx, part); err == nil {
 				return nil
+			}
+			if ctx.Err() != nil {
+				return ctx.Err() // nothing is known of what is here
 			}
 			discard(part)
 			furthest = 0

@@ -528,3 +528,27 @@ func TestHintWithoutNetwork(t *testing.T) {
 		t.Error(hint)
 	}
 }
+
+// A stop while a file is compared with its checksum keeps what is here.
+func TestVerifyStops(t *testing.T) {
+	part := filepath.Join(t.TempDir(), "file.part")
+	f, err := os.Create(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(1 << 40); err != nil {
+		t.Skipf("skipped: no file with holes here: %v", err)
+	}
+	for _, content := range []Content{{SHA256: sum(body)}, {SHA1: sum(body)}} {
+		content.Size = 1 << 40
+		os.WriteFile(stateName(part), []byte(`{"url":"http://localhost/f","etag":"\"1\""}`), 0o666)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		start := time.Now()
+		err := newRecorder().Fetch(ctx, File{Name: "f", URLs: []string{"http://localhost/f"}, Content: content}, part)
+		cancel()
+		if size, _ := sizeOf(part); err == nil || time.Since(start) > time.Second || size != 1<<40 {
+			t.Errorf("%+v: after %v: %v, %d bytes kept", content, time.Since(start), err, size)
+		}
+	}
+}

@@ -99,11 +99,8 @@ func (s *Store) Check(ctx context.Context, set Set) (*Manifest, error) {
 		return nil, fault.WithHint(fault.Answerf("%s is not whole in %s", set.Name, s.Folder(set)), "the same command without --check fetches what is missing")
 	}
 	for _, e := range m.Files {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		name := filepath.Join(s.Folder(set), e.Name)
-		sum, _, err := stream.SHA256(name)
+		sum, _, err := stream.SHA256(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -234,11 +231,11 @@ func (w *work) run(ctx context.Context) (*Manifest, error) {
 // download brings a file into the work folder, unless an earlier run has.
 func (w *work) download(ctx context.Context, f File) error {
 	whole := filepath.Join(w.dir, f.Name)
-	if f.Content.Verify(whole) == nil && !w.Force {
+	if f.Content.Verify(ctx, whole) == nil && !w.Force {
 		return nil
 	}
 	if f.Unpack == "" && !w.Force {
-		if placed := filepath.Join(w.Folder(w.set), f.Name); f.Summed() && f.Content.Verify(placed) == nil {
+		if placed := filepath.Join(w.Folder(w.set), f.Name); f.Summed() && f.Content.Verify(ctx, placed) == nil {
 			return link(placed, whole)
 		}
 	}
@@ -302,17 +299,17 @@ func (w *work) place(ctx context.Context, m *Manifest) error {
 	ours := w.placedBefore()
 	for i := range m.Files {
 		e := &m.Files[i]
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		var err error
-		if e.SHA256, e.Bytes, err = stream.SHA256(filepath.Join(w.ready, e.Name)); err != nil {
+		if e.SHA256, e.Bytes, err = stream.SHA256(ctx, filepath.Join(w.ready, e.Name)); err != nil {
 			return err
 		}
-		have, _, err := stream.SHA256(filepath.Join(folder, e.Name))
+		have, _, err := stream.SHA256(ctx, filepath.Join(folder, e.Name))
 		if err == nil && have != e.SHA256 && !w.Force && !slices.Contains(ours, e.Name) {
 			return fault.WithHint(fmt.Errorf("%s exists and is another file", filepath.Join(folder, e.Name)), "write to another folder (-o), or use --force to replace it")
 		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // the last file may not have been compared
 	}
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return err

@@ -426,7 +426,7 @@ func TestFormats(t *testing.T) {
 	} {
 		name := filepath.Join(t.TempDir(), "file")
 		put(t, filepath.Dir(name), "file", c.text)
-		err := Content{Format: c.format, Records: c.records}.Verify(name)
+		err := Content{Format: c.format, Records: c.records}.Verify(t.Context(), name)
 		if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
 			t.Errorf("%s %.30q: got %v, want %q", c.format, c.text, err, c.fault)
 		}
@@ -440,7 +440,7 @@ func TestRealBzip2(t *testing.T) {
 		t.Skip("skipped: HPCBERT_DATA is not set")
 	}
 	for _, name := range dumps {
-		if err := (Content{Format: "bzip2"}).Verify(name); err != nil {
+		if err := (Content{Format: "bzip2"}).Verify(t.Context(), name); err != nil {
 			t.Error(err)
 		}
 		data, err := os.ReadFile(name)
@@ -449,7 +449,7 @@ func TestRealBzip2(t *testing.T) {
 		}
 		dir := t.TempDir()
 		put(t, dir, "cut", string(data[:len(data)-1]))
-		if (Content{Format: "bzip2"}).Verify(filepath.Join(dir, "cut")) == nil {
+		if (Content{Format: "bzip2"}).Verify(t.Context(), filepath.Join(dir, "cut")) == nil {
 			t.Errorf("%s: cut off, but not found", name)
 		}
 	}
@@ -469,7 +469,7 @@ func TestSums(t *testing.T) {
 		{Content{MD5: "b1946ac92492d2347c6235b4d2611185"}, "its md5 is"},
 		{Content{Size: 7}, "the file has 6 bytes, want 7"},
 	} {
-		if err := c.content.Verify(name); c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
+		if err := c.content.Verify(t.Context(), name); c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
 			t.Errorf("%+v: got %v", c.content, err)
 		}
 	}
@@ -564,8 +564,8 @@ func TestRealMRPC(t *testing.T) {
 	}
 	whole(t, s, set)
 	for _, name := range []string{"train.tsv", "dev.tsv", "msr_paraphrase_train.txt"} {
-		got, _, err := stream.SHA256(filepath.Join(s.Folder(set), name))
-		want, _, _ := stream.SHA256(filepath.Join(data, "glue", "MRPC", name))
+		got, _, err := stream.SHA256(t.Context(), filepath.Join(s.Folder(set), name))
+		want, _, _ := stream.SHA256(t.Context(), filepath.Join(data, "glue", "MRPC", name))
 		if err != nil || got != want {
 			t.Errorf("%s differs, %v", name, err)
 		}

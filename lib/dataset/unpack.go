@@ -122,28 +122,15 @@ func write(ctx context.Context, in io.Reader, m Member, dir string) error {
 	}
 	defer os.Remove(out.Name()) // fails when it has its name
 	defer out.Close()
-	if _, err := io.Copy(out, &contextReader{ctx, in}); err != nil {
+	if _, err := io.Copy(out, stream.Stoppable(ctx, in)); err != nil {
 		var path *os.PathError
 		if errors.As(err, &path) {
 			err = path.Err
 		}
 		return stream.DiskFull(fmt.Errorf("%s: %w", m.Name, truncated(err)))
 	}
-	if err := m.Content.verify(out.Name()); err != nil {
+	if err := m.Content.verify(ctx, out.Name()); err != nil {
 		return fmt.Errorf("%s: %w", m.Name, err)
 	}
 	return stream.Finish(out, name)
-}
-
-// contextReader ends with its context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

@@ -57,7 +57,7 @@ func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	undo, err := b.begin(fresh)
+	undo, err := b.begin(ctx, fresh)
 	if err == nil {
 		threads := max(b.Threads/b.workers(inputs), 1) // to compress a shard
 		err = b.each(ctx, inputs, func(ctx context.Context, input string) error { return b.one(ctx, input, threads) })
@@ -199,7 +199,7 @@ func (b *Build) open(want *Manifest, inputs []string) (fresh bool, err error) {
 
 // begin makes the folder, its vocabulary and a manifest that is not complete, so that an interrupted run can be told from a whole one;
 // undo removes them.
-func (b *Build) begin(fresh bool) (undo func(), err error) {
+func (b *Build) begin(ctx context.Context, fresh bool) (undo func(), err error) {
 	_, missing := os.Stat(b.Dir)
 	vocabulary := filepath.Join(b.Dir, VocabularyName)
 	_, noVocabulary := os.Stat(vocabulary)
@@ -216,9 +216,12 @@ func (b *Build) begin(fresh bool) (undo func(), err error) {
 		}
 	}
 	if fresh && missing == nil {
-		if sum, _, err := stream.SHA256(vocabulary); err == nil && sum != b.manifest.Vocabulary.SHA256 && !b.Force {
+		if sum, _, err := stream.SHA256(ctx, vocabulary); err == nil && sum != b.manifest.Vocabulary.SHA256 && !b.Force {
 			return func() {}, fault.WithHint(fmt.Errorf("%s exists and is another vocabulary", vocabulary), "write to another folder (-o), or use --force to replace it")
 		}
+	}
+	if ctx.Err() != nil {
+		return func() {}, ctx.Err() // the vocabulary may not have been compared
 	}
 	if err := os.MkdirAll(b.Dir, 0o777); err != nil {
 		return undo, fault.WithHint(err, "-o names a folder, which is made if its parent can be written to")
@@ -269,16 +272,16 @@ func (b *Build) each(ctx context.Context, inputs []string, work func(ctx context
 func (b *Build) workers(inputs []string) int { return max(min(b.Threads, len(inputs)), 1) }
 
 // compare keeps the shard of an input if it is whole, and refuses one that is whole but was made from another text.
-func (b *Build) compare(_ context.Context, input string) error {
+func (b *Build) compare(ctx context.Context, input string) error {
 	entry := b.manifest.Find(OutputName(input))
 	if entry == nil {
 		return nil
 	}
 	path := filepath.Join(b.Dir, entry.File)
-	if have, _, err := stream.SHA256(path); err != nil || have != entry.SHA256 {
-		return nil // lost or damaged: it is made again
+	if have, _, err := stream.SHA256(ctx, path); err != nil || have != entry.SHA256 {
+		return ctx.Err() // lost or damaged: it is made again
 	}
-	sum, _, err := stream.SHA256(input)
+	sum, _, err := stream.SHA256(ctx, input)
 	if err != nil {
 		return err
 	}
@@ -297,7 +300,7 @@ func (b *Build) one(ctx context.Context, input string, threads int) error {
 	if e, whole := b.kept[input]; whole {
 		return b.finish(e, true)
 	}
-	sum, _, err := stream.SHA256(input)
+	sum, _, err := stream.SHA256(ctx, input)
 	if err != nil {
 		return err
 	}
@@ -313,7 +316,7 @@ func (b *Build) one(ctx context.Context, input string, threads int) error {
 	b.mu.Lock()
 	b.spare = append(b.spare, x)
 	b.mu.Unlock()
-	if e.SHA256, e.Bytes, err = stream.SHA256(path); err != nil {
+	if e.SHA256, e.Bytes, err = stream.SHA256(ctx, path); err != nil {
 		return err
 	}
 	return b.finish(e, false)

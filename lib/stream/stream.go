@@ -25,8 +25,7 @@ const bufferSize = 1 << 18
 
 // Reader is an open input, decompressed. Its errors name the file.
 type Reader struct {
-	Name  string // as the user wrote it; "standard input" for "-"
-	Bytes int64  // compressed bytes consumed so far
+	Name string // as the user wrote it; "standard input" for "-"
 
 	ctx   context.Context
 	file  *os.File      // nil for standard input
@@ -60,7 +59,7 @@ func OpenThreads(ctx context.Context, name string, stdin io.Reader, threads int)
 		}
 		r.file, raw = f, f
 	}
-	buffered := bufio.NewReaderSize(&counter{r: raw, n: &r.Bytes}, bufferSize)
+	buffered := bufio.NewReaderSize(raw, bufferSize)
 	if err := r.decompress(buffered, threads); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("read %s: %w", r.Name, err)
@@ -151,17 +150,6 @@ func truncated(err error) error {
 		return fault.WithHint(err, "fetch or write the compressed input again")
 	}
 	return err
-}
-
-type counter struct {
-	r io.Reader
-	n *int64
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	*c.n += int64(n)
-	return n, err
 }
 
 // asyncReader lets a blocked read of a pipe or terminal end with the context.
@@ -324,19 +312,20 @@ func (w *Writer) Commit() error {
 	return nil
 }
 
-// Spoil ends an output that failed with mark where it cannot be taken back, as standard output and pipes, so that the reader learns that
-// it is not whole; a person at a terminal is told by the error message. It does nothing after Commit. Close is to follow.
-func (w *Writer) Spoil(mark []byte) {
-	if w.done || w.file != nil && !w.asIs {
-		return
+// CloseMarked is Close for the output of a pipe's programs: deferred, it ends an output that failed, *err tells why, with mark(*err) where it
+// cannot be taken back, as standard output and pipes, so that the reader learns that it is not whole; a person at a terminal is told by the
+// error message.
+func (w *Writer) CloseMarked(err *error, mark func(error) []byte) {
+	if *err != nil && !w.done && (w.file == nil || w.asIs) {
+		if !w.term {
+			w.buf.Write(mark(*err)) // when this fails too, nobody reads any more
+		}
+		w.buf.Flush()
+		if w.pack != nil {
+			w.pack.Close()
+		}
 	}
-	if !w.term {
-		w.buf.Write(mark) // when this fails too, nobody reads any more
-	}
-	w.buf.Flush()
-	if w.pack != nil {
-		w.pack.Close()
-	}
+	w.Close()
 }
 
 // Close drops the output unless it was committed.

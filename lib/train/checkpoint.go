@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -218,7 +219,7 @@ func (t *Trainer) initFrom(dir string) error {
 
 // sameVocabulary refuses weights whose tokens mean something else. Folders and data without a vocabulary cannot be compared.
 func (t *Trainer) sameVocabulary(dir string) error {
-	hash, _, err := stream.SHA256(filepath.Join(dir, vocabFile))
+	hash, _, err := stream.SHA256(context.Background(), filepath.Join(dir, vocabFile))
 	if errors.Is(err, os.ErrNotExist) || t.set.VocabSHA256 == "" {
 		return nil
 	}
