@@ -13,7 +13,7 @@
 #   make bench      speed of every operation and of training steps on this CPU, % of its ceilings: a table, and build/bench.csv
 #   make bench-torch  the same training data through bertrain and through PyTorch, in turns (skips without torch and transformers)
 #   make bench-data DATA=FOLDER  speed of the data programs beside that of the original's, in turns: a table, and build/bench-data.tsv
-#   make install    copy programs, manual pages, model shapes and job scripts below PREFIX
+#   make install    copy programs, manual pages, configurations and job scripts below PREFIX
 #
 # Variables: DATA=folder of real data for the checks that need it (skipped without), MINILM=folder of real BERT weights, PREFIX=/usr/local,
 # BENCH=options of the program of bench (--help lists them) or bench-torch, PYTHON=interpreter that has the peers,
@@ -109,9 +109,9 @@ bench-data: build
 	test/bench-data.sh "$(PYTHON)" "$(DATA)"
 
 install: build
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/hpcbert/model share/hpcbert/sub)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/hpcbert/model share/hpcbert/recipe share/hpcbert/machine share/hpcbert/sub)
 	install -m 755 $(addprefix bin/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 configs/model/*.json $(DESTDIR)$(PREFIX)/share/hpcbert/model
+	for d in model recipe machine; do install -m 644 configs/$$d/*.json $(DESTDIR)$(PREFIX)/share/hpcbert/$$d || exit 1; done
 	install -m 755 sub/*.sub $(DESTDIR)$(PREFIX)/share/hpcbert/sub
 	@for t in $(TOOLS); do SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) bin/$$t --man > $(DESTDIR)$(PREFIX)/share/man/man1/$$t.1 || exit 1; done
 
