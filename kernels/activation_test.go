@@ -42,9 +42,13 @@ func product[F number](a, b []F) []F {
 // activationRanges are deviations of inputs from the linear middle to where nothing is left of the tail.
 var activationRanges = []float64{0.01, 0.3, 1, 4}
 
-// activationInputs are lengths around vectors and items of work.
-func activationInputs(r *rand.Rand, deviation float64) [][]float32 {
-	inputs := [][]float32{{0, float32(math.Copysign(0, -1)), 1e-30, -1e-30, 20, -20, 1e4, -1e4, 3.3e38, -3.3e38}}
+// activationInputs are the ends of what a type holds, and lengths around vectors and items of work.
+func activationInputs(r *rand.Rand, dtype DType, deviation float64) [][]float32 {
+	largest := float32(3.3e38)
+	if dtype == Float16 {
+		largest = 65504
+	}
+	inputs := [][]float32{{0, float32(math.Copysign(0, -1)), 1e-30, -1e-30, 20, -20, 1e4, -1e4, largest, -largest}}
 	for _, n := range []int{1, 7, 8, 9, 15, 17, 16383, 16385, 50001} {
 		inputs = append(inputs, normal(r, n, 0, deviation))
 	}
@@ -56,7 +60,7 @@ func TestActivationForward(t *testing.T) {
 		keep := func(x []float32) []float32 { return asStored(dtype, x) }
 		for _, deviation := range activationRanges {
 			var geluY, tanhY, all []float32
-			for _, x := range activationInputs(rand.New(rand.NewPCG(4, 0)), deviation) {
+			for _, x := range activationInputs(rand.New(rand.NewPCG(4, 0)), dtype, deviation) {
 				in, y := activation(t, m, dtype, x), activation(t, m, dtype, make([]float32, len(x)))
 				m.GELUForward(y, in)
 				geluY = append(geluY, read(t, m, y)...)
@@ -79,7 +83,7 @@ func TestActivationBackward(t *testing.T) {
 		for _, deviation := range activationRanges {
 			r := rand.New(rand.NewPCG(5, 0))
 			var geluX, tanhX, allX, allY, allDY []float32
-			for _, x := range activationInputs(r, deviation) {
+			for _, x := range activationInputs(r, dtype, deviation) {
 				dy := keep(normal(r, len(x), 0, 1))
 				dx := activation(t, m, dtype, dy)
 				m.GELUBackward(dx, dx, activation(t, m, dtype, x))

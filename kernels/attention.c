@@ -3,7 +3,7 @@
  * One item of work is one head of one sequence; it reads and writes its own slices only. Its keys and values are copied once into panels
  * in the thread's scratch; then each tile of ATTENTION_ROWS queries is taken through all its keys while its scores are in L1. No matrix of
  * length x length exists: the backward pass computes the probabilities again from lse, and the dropout mask from its counter.
- * What is bfloat16 is widened as it is copied, and rounded as the result is stored; between the two all is float32.
+ * What has 16 bits is widened as it is copied, and rounded as the result is stored; between the two all is float32.
  */
 #ifdef ISA
 

@@ -175,7 +175,9 @@ INLINE void gemm_finish_of(const struct hpcbert_gemm *g, int64_t m, int64_t n, c
 
 static void gemm_finish(const struct hpcbert_gemm *g, int64_t m, int64_t n, const float *sums, int64_t rows, int64_t columns)
 {
-	if (g->d_dtype == HPCBERT_BF16)
+	if (g->d_dtype == HPCBERT_F16)
+		gemm_finish_of(g, m, n, sums, rows, columns, HPCBERT_F16);
+	else if (g->d_dtype == HPCBERT_BF16)
 		gemm_finish_of(g, m, n, sums, rows, columns, HPCBERT_BF16);
 	else
 		gemm_finish_of(g, m, n, sums, rows, columns, HPCBERT_F32);

@@ -96,7 +96,7 @@ func (d *Device) PackedLen(n, k int, dtype DType) int {
 
 // PackGEMM writes b, the block of rows k0 to k0+k-1 and columns n0 to n0+n-1 of an operand B [kTotal,nTotal], into packed, whose type is that
 // of the products' A. b is float32, stored as layout says with ldb elements from row to row (0 = dense). Blocks may come in any order; in
-// bfloat16 k0 is even, and so is k unless the block ends the operand.
+// a type of 16 bits k0 is even, and so is k unless the block ends the operand.
 //
 // For y = x·Wᵀ with W [out,in]: layout BNK, nTotal = out, kTotal = in. For dx = dy·W: layout BKN, nTotal = in, kTotal = out.
 func (s *Stream) PackGEMM(packed Tensor, b Tensor, layout BLayout, ldb int, nTotal, kTotal, n0, n, k0, k int) {

@@ -2,8 +2,8 @@
  *
  * A packed operand is a row of panels of `width` lanes (GEMM_ROWS rows of A, GEMM_COLUMNS columns of B), each [depth][width] units of four
  * bytes. A unit is a float32; or, where the instruction set multiplies pairs of bfloat16 values (BF16_PAIRS), the values of two neighbours
- * in K, the first in the low half, with a zero after an odd last one. Without such an instruction bfloat16 is widened here, once for all
- * the tiles that read it, and the products are those of float32.
+ * in K, the first in the low half, with a zero after an odd last one. Without such an instruction bfloat16 is widened here, as half precision
+ * always is, once for all the tiles that read it, and the products are those of float32.
  *
  * An operand is stored along K (a lane is contiguous: A[M,K], B[N,K]) or across it (the lanes of one k are: A[K,M], B[K,N]).
  */
@@ -59,17 +59,28 @@ typedef uint16_t gemm_half_quad __attribute__((vector_size(8)));
 /* Bytes of one unit of a lane stored along K. */
 INLINE int64_t gemm_unit_bytes(int32_t dtype)
 {
-	return dtype == HPCBERT_BF16 && !BF16_PAIRS ? 2 : 4;
+	return gemm_pairs(dtype) ? 4 : (int64_t)dtype_bytes(dtype);
+}
+
+INLINE gemm_quad gemm_widen4(gemm_half_quad h, int32_t dtype)
+{
+#if VL == 4
+	return (gemm_quad)vwiden((vh)h, dtype);
+#else
+	if (dtype == HPCBERT_F16)
+		return (gemm_quad)_mm_cvtph_ps(_mm_cvtsi64_si128((int64_t)h));
+	return (gemm_quad)(__builtin_convertvector(h, gemm_order) << 16);
+#endif
 }
 
 /* Four units, and one, of a lane stored along K. */
 INLINE gemm_quad gemm_load4(const char *p, int32_t dtype)
 {
 	gemm_quad q;
-	if (dtype == HPCBERT_BF16 && !BF16_PAIRS) {
+	if (gemm_unit_bytes(dtype) == 2) {
 		gemm_half_quad h;
 		memcpy(&h, p, sizeof h);
-		return (gemm_quad)(__builtin_convertvector(h, gemm_order) << 16);
+		return gemm_widen4(h, dtype);
 	}
 	memcpy(&q, p, sizeof q);
 	return q;
@@ -78,7 +89,7 @@ INLINE gemm_quad gemm_load4(const char *p, int32_t dtype)
 INLINE float gemm_load1(const char *p, int32_t dtype)
 {
 	float x;
-	if (dtype == HPCBERT_BF16 && !BF16_PAIRS)
+	if (gemm_unit_bytes(dtype) == 2)
 		return get(p, 0, dtype);
 	memcpy(&x, p, sizeof x);
 	return x;
@@ -137,15 +148,17 @@ INLINE void gemm_pack_row(float *out, const char *in, const char *below, int64_t
 	}
 	int64_t c = 0;
 	for (; c + VL <= n; c += VL) {
-		vu units = (vu)vget(in, c, HPCBERT_BF16);
-		if (BF16_PAIRS)
-			units = units >> 16 | (below ? (vu)vget(below, c, HPCBERT_BF16) : (vu){0});
+		vu units = (vu)vget(in, c, dtype);
+		if (gemm_pairs(dtype))
+			units = units >> 16 | (below ? (vu)vget(below, c, dtype) : (vu){0});
 		vstore(out + c, (vf)units);
 	}
 	for (; c < n; c++) {
-		uint32_t unit = (uint32_t)((const uint16_t *)in)[c] << 16;
-		if (BF16_PAIRS)
-			unit = unit >> 16 | (below ? (uint32_t)((const uint16_t *)below)[c] << 16 : 0);
+		if (!gemm_pairs(dtype)) {
+			out[c] = get(in, c, dtype);
+			continue;
+		}
+		uint32_t unit = ((const uint16_t *)in)[c] | (below ? (uint32_t)((const uint16_t *)below)[c] << 16 : 0);
 		memcpy(&out[c], &unit, sizeof unit);
 	}
 }
@@ -207,7 +220,9 @@ INLINE int64_t gemm_a_stride(int64_t depth)
 /* Copies m rows, k columns of A, stored from a on, into panels that are stride floats apart. */
 static void gemm_pack_a(float *panels, int64_t stride, struct gemm_source a, int transposed, int64_t m, int64_t k)
 {
-	if (a.dtype == HPCBERT_BF16)
+	if (a.dtype == HPCBERT_F16)
+		gemm_pack_a_of(panels, stride, a, transposed, m, k, HPCBERT_F16);
+	else if (a.dtype == HPCBERT_BF16)
 		gemm_pack_a_of(panels, stride, a, transposed, m, k, HPCBERT_BF16);
 	else
 		gemm_pack_a_of(panels, stride, a, transposed, m, k, HPCBERT_F32);
@@ -220,22 +235,22 @@ struct gemm_packing {
 	struct gemm_source b;
 	int64_t panel_stride; /* units from one panel to the next */
 	int64_t n0, n, k0, k;
-	int32_t layout, dtype; /* dtype of the packed operand: that of b, or bfloat16 from float32 */
+	int32_t layout, dtype; /* dtype of the packed operand: that of b, or one of 16 bits from float32 */
 };
 
-/* Float32 values as bfloat16 in the thread's scratch: rows x columns of b, dense. */
-static struct gemm_source gemm_rounded(struct hpcbert_stream *stream, int thread, struct gemm_source b, int64_t rows, int64_t columns)
+/* Float32 values in dtype, in the thread's scratch: rows x columns of b, dense. */
+INLINE struct gemm_source gemm_rounded(struct hpcbert_stream *stream, int thread, struct gemm_source b, int64_t rows, int64_t columns, int32_t dtype)
 {
 	uint16_t *out = thread_scratch(stream, thread);
 	for (int64_t r = 0; r < rows; r++) {
 		const float *in = (const float *)(b.p + r * b.ld);
 		int64_t c = 0;
 		for (; c + VL <= columns; c += VL)
-			vput(out, r * columns + c, vload(in + c), HPCBERT_BF16);
+			vput(out, r * columns + c, vload(in + c), dtype);
 		for (; c < columns; c++)
-			put(out, r * columns + c, in[c], HPCBERT_BF16);
+			put(out, r * columns + c, in[c], dtype);
 	}
-	return gemm_source(out, columns, HPCBERT_BF16);
+	return gemm_source(out, columns, dtype);
 }
 
 /* `units` of the depth of B[K,N] from b on, k elements of it, into all panels at depth `at`. */
@@ -258,7 +273,7 @@ INLINE void gemm_pack_depth(const struct gemm_packing *p, long item, int thread,
 		int64_t units = min(GEMM_PACK_RUN, end - i), k = p->k - i * rows;
 		struct gemm_source b = gemm_part(p->b, i * rows, 0);
 		if (b.dtype != dtype)
-			b = gemm_rounded(p->stream, thread, b, min(units * rows, k), p->n);
+			b = gemm_rounded(p->stream, thread, b, min(units * rows, k), p->n, dtype);
 		gemm_pack_across(p, b, p->k0 / rows + i, units, k, dtype);
 	}
 }
@@ -272,7 +287,7 @@ INLINE void gemm_pack_panel(const struct gemm_packing *p, long item, int thread,
 		first = 0;
 	struct gemm_source b = gemm_part(p->b, first, 0);
 	if (b.dtype != dtype)
-		b = gemm_rounded(p->stream, thread, b, end - first, p->k);
+		b = gemm_rounded(p->stream, thread, b, end - first, p->k, dtype);
 	float *out = p->panels + panel * p->panel_stride + gemm_depth(p->k0, dtype) * GEMM_COLUMNS + (p->n0 + first) % GEMM_COLUMNS;
 	gemm_pack_along(out, GEMM_COLUMNS, b, end - first, p->k, dtype);
 }
@@ -311,9 +326,9 @@ static int gemm_pack(void *packed, const float *b, int64_t ldb, int32_t layout, 
 		return HPCBERT_BAD_ARGUMENT;
 	if (n0 < 0 || n < 1 || n0 + n > n_total || k0 < 0 || k < 1 || k0 + k > k_total || ldb < (layout == HPCBERT_B_KN ? n : k))
 		return HPCBERT_BAD_ARGUMENT;
-	if (dtype == HPCBERT_BF16 && (k0 % 2 || (k % 2 && k0 + k != k_total)))
+	if (dtype != HPCBERT_F32 && (k0 % 2 || (k % 2 && k0 + k != k_total)))
 		return HPCBERT_BAD_ARGUMENT;
-	if (dtype == HPCBERT_BF16 && (layout == HPCBERT_B_KN ? 2 * GEMM_PACK_RUN * n : GEMM_COLUMNS * k) * 2 > THREAD_SCRATCH)
+	if (dtype != HPCBERT_F32 && (layout == HPCBERT_B_KN ? 2 * GEMM_PACK_RUN * n : GEMM_COLUMNS * k) * 2 > THREAD_SCRATCH)
 		return HPCBERT_NO_MEMORY;
 	struct gemm_packing p = {.stream = s, .panels = packed, .b = gemm_source(b, ldb, HPCBERT_F32), .panel_stride = gemm_depth(k_total, dtype) * GEMM_COLUMNS,
 	                         .n0 = n0, .n = n, .k0 = k0, .k = k, .layout = layout, .dtype = dtype};

@@ -258,7 +258,7 @@ func TestGEMMIntegers(t *testing.T) {
 // Queries, keys and values as one operand: blocks that begin within a panel, in any order, from both layouts and by columns or rows.
 func TestPackGEMM(t *testing.T) {
 	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
-		for _, h := range []int{2, 6, 24, 40, 100} { // even: in bfloat16 a block begins at an even row
+		for _, h := range []int{2, 6, 24, 40, 100} { // even: in a type of 16 bits a block begins at an even row
 			n, k := 3*h, 2*h+1
 			b := normal(rand.New(rand.NewPCG(1, uint64(h))), n*k, 0, 1) // [N,K]
 			packed := func(pack func(packed Tensor)) []float32 {
@@ -297,7 +297,7 @@ func TestGEMMLargeB(t *testing.T) {
 }
 
 func TestGEMMThreads(t *testing.T) {
-	for i, epilogue := range []Epilogue{Linear, ThenGELU, Linear, ThenGELU} {
+	for i, epilogue := range slices.Repeat([]Epilogue{Linear, ThenGELU}, len(storages)) {
 		c := gemmCase{m: 431, n: 300, k: 1500, layout: BKN, transposed: true, accumulate: epilogue == Linear, rowSums: true, epilogue: epilogue, dtype: storages[i/2]}
 		x := newGEMMData(c, 1)
 		var first [3][]float32

@@ -86,7 +86,7 @@ func TestLayerNormForward(t *testing.T) {
 func TestLayerNormBackward(t *testing.T) {
 	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
 		for i, c := range layerNormCases {
-			if c.deviation == 0 || c.h == 1 || dtype == BFloat16 && c.deviation < 0.01*c.mean {
+			if c.deviation == 0 || c.h == 1 || dtype != Float32 && c.deviation < 0.01*c.mean {
 				continue // rstd is 1e6 there, or the values are all the same once stored: the gradient is rounding noise
 			}
 			var x, gamma, beta outcome

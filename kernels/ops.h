@@ -97,8 +97,8 @@ struct hpcbert_ops {
 	int (*gemm)(const struct hpcbert_gemm *g, struct hpcbert_stream *s);
 	size_t (*gemm_packed_bytes)(int64_t n, int64_t k, int32_t dtype);
 	/* Writes the block b = rows k0..k0+k of columns n0..n0+n of an operand B[K,N] into its packed form; layout says how b is stored.
-	 * The buffer comes zeroed from alloc; blocks may be written in any order. b is float32, dtype is that of the packed operand; with
-	 * bfloat16 k0 is even, and so is k unless k0 + k is k_total. */
+	 * The buffer comes zeroed from alloc; blocks may be written in any order. b is float32, dtype is that of the packed operand; where that
+	 * has 16 bits k0 is even, and so is k unless k0 + k is k_total. */
 	int (*gemm_pack)(void *packed, const float *b, int64_t ldb, int32_t layout, int64_t n_total, int64_t k_total,
 	                 int64_t n0, int64_t n, int64_t k0, int64_t k, int32_t dtype, struct hpcbert_stream *s);
 

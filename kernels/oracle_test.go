@@ -37,7 +37,7 @@ func onDevice(t *testing.T, dev *Device, test func(t *testing.T, m machine)) {
 }
 
 // storages are the types in which activations are stored.
-var storages = []DType{Float32, BFloat16}
+var storages = []DType{Float32, BFloat16, Float16}
 
 // inEveryStorage is onEveryDevice with the activations stored in each type. An operation that CUDA has not yet in a type is skipped there.
 func inEveryStorage(t *testing.T, test func(t *testing.T, m machine, dtype DType)) {
@@ -107,7 +107,12 @@ func sameForAnyThreads(t *testing.T, results func(t *testing.T, m machine) []flo
 func tensor[E Element](t testing.TB, m machine, values []E) Tensor {
 	t.Helper()
 	var e E
-	dtype := map[string]DType{"float32": Float32, "float64": Float64, "int32": Int32, "int64": Int64, "uint16": BFloat16}[fmt.Sprintf("%T", e)]
+	return tensorOf(t, m, map[string]DType{"float32": Float32, "float64": Float64, "int32": Int32, "int64": Int64}[fmt.Sprintf("%T", e)], values)
+}
+
+// tensorOf is tensor where Go's type does not tell which one the device's is.
+func tensorOf[E Element](t testing.TB, m machine, dtype DType, values []E) Tensor {
+	t.Helper()
 	x, err := m.dev.Alloc(dtype, len(values))
 	if err != nil {
 		t.Fatal(err)
@@ -146,12 +151,27 @@ func fromBFloat16(x uint16) float32 { return math.Float32frombits(uint32(x) << 1
 // plain implementation writes; the truth is rounded nowhere.
 func asStored(dtype DType, x []float32) []float32 {
 	y := slices.Clone(x)
-	if dtype == BFloat16 {
+	if dtype != Float32 {
 		for i := range y {
-			y[i] = fromBFloat16(roundToBFloat16(y[i]))
+			y[i] = widen(dtype, narrow(dtype, y[i]))
 		}
 	}
 	return y
+}
+
+// narrow and widen convert to and from the 16 bits of a type.
+func narrow(dtype DType, x float32) uint16 {
+	if dtype == Float16 {
+		return roundToHalf(x)
+	}
+	return roundToBFloat16(x)
+}
+
+func widen(dtype DType, x uint16) float32 {
+	if dtype == Float16 {
+		return fromHalf(x)
+	}
+	return fromBFloat16(x)
 }
 
 // activation puts x on the device as a tensor of that type.
@@ -162,9 +182,9 @@ func activation(t testing.TB, m machine, dtype DType, x []float32) Tensor {
 	}
 	rounded := make([]uint16, len(x))
 	for i := range x {
-		rounded[i] = roundToBFloat16(x[i])
+		rounded[i] = narrow(dtype, x[i])
 	}
-	return tensor(t, m, rounded)
+	return tensorOf(t, m, dtype, rounded)
 }
 
 // read is values of activations of any type.
@@ -175,7 +195,7 @@ func read(t *testing.T, m machine, x Tensor) []float32 {
 	}
 	wide := make([]float32, x.Len())
 	for i, v := range values[uint16](t, m, x) {
-		wide[i] = fromBFloat16(v)
+		wide[i] = widen(x.DType(), v)
 	}
 	return wide
 }
@@ -199,7 +219,8 @@ func convert[To, From number](x []From) []To {
 }
 
 // compare fails when got is further from the truth than twice the plainest implementation in the same precision, by root mean square; a
-// rounding of a float32 result itself is always allowed. In bfloat16 the plain one computes in float32 and rounds what it stores. NaN never passes. The worst element is shown with its place.
+// rounding of a float32 result itself is always allowed. Where activations have 16 bits the plain one computes in float32 and rounds what it stores.
+// NaN never passes. The worst element is shown with its place.
 func compare(t *testing.T, what string, got, plain []float32, truth []float64) {
 	t.Helper()
 	if len(got) != len(truth) || len(plain) != len(truth) {

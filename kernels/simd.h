@@ -15,7 +15,7 @@ typedef float vf __attribute__((vector_size(VL * 4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
 typedef uint32_t vu __attribute__((vector_size(VL * 4)));
 typedef float vf_unaligned __attribute__((vector_size(VL * 4), aligned(4), may_alias));
-typedef uint16_t vh __attribute__((vector_size(VL * 2))); /* VL values of bfloat16, the upper halves of float32 */
+typedef uint16_t vh __attribute__((vector_size(VL * 2))); /* VL values of one of the types of 16 bits */
 typedef uint16_t vh_unaligned __attribute__((vector_size(VL * 2), aligned(2), may_alias));
 
 /* The same value in every lane. Written as a difference because that compiles to one broadcast from memory. */
@@ -63,8 +63,49 @@ INLINE vf vselect(vi mask, vf a, vf b)
 	return (vf)((mask & (vi)a) | (~mask & (vi)b));
 }
 
-/* The float32 values of bfloat16 ones: exact. */
-INLINE vf vwiden(vh h)
+/* What 16 bits mean: bfloat16 is the upper half of a float32; a half of IEEE 754 has 5 bits of exponent and 10 of fraction. dtype is a constant
+ * wherever these and the functions below are used. */
+
+/* The float32 values of halves, exact. As the instructions do, NaN becomes a quiet NaN with the same fraction. */
+INLINE vf vwiden_half(vh h)
+{
+#if defined(__AVX512F__) && VL == 16
+	return (vf)_mm512_cvtph_ps((__m256i)h);
+#elif defined(__F16C__) && VL == 8
+	return (vf)_mm256_cvtph_ps((__m128i)h);
+#elif defined(__aarch64__) && VL == 4
+	return (vf)vcvt_f32_f16((float16x4_t)h);
+#else
+	vu bits = __builtin_convertvector(h, vu), magnitude = bits & 0x7fff;
+	vf finite = (vf)(magnitude << 13) * 0x1p112f; /* the exponent's bias is 15 there, 127 here; a subnormal is one here too, and is made normal */
+	vu other = magnitude << 13 | 0x7f800000 | ((vu)((vi)magnitude > 0x7c00) & 0x400000);
+	return (vf)((vu)vselect((vi)magnitude < 0x7c00, finite, (vf)other) | (bits & 0x8000) << 16);
+#endif
+}
+
+/* Rounded to the nearest half, to even in the middle, with subnormals; beyond 65504 and half a step it is infinite. */
+INLINE vh vround_half(vf x)
+{
+#if defined(__AVX512F__) && VL == 16
+	return (vh)_mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(__F16C__) && VL == 8
+	return (vh)_mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(__aarch64__) && VL == 4
+	return (vh)vcvt_f16_f32((float32x4_t)x);
+#else
+	vu bits = (vu)x, magnitude = bits & 0x7fffffff;
+	vu normal = (magnitude + 0xfff + (magnitude >> 13 & 1) - (112u << 23)) >> 13;
+	vu subnormal = (vu)((vf)magnitude + 0.5f) - 0x3f000000; /* the last bit of such a sum is 2^-24, as of a subnormal half */
+	vu nan = 0x7e00 | (magnitude >> 13 & 0x3ff);
+	vu h = (vu)vselect((vi)magnitude < 0x38800000, (vf)subnormal, (vf)normal);
+	h = (vu)vselect((vi)magnitude < 0x477ff000, (vf)h, (vf)((vu){0} + 0x7c00));
+	h = (vu)vselect((vi)magnitude > 0x7f800000, (vf)nan, (vf)h);
+	return __builtin_convertvector(h | (bits >> 16 & 0x8000), vh);
+#endif
+}
+
+/* The float32 values of bfloat16 ones, exact. */
+INLINE vf vwiden_bf16(vh h)
 {
 #if defined(__AVX512F__) && VL == 16
 	return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
@@ -76,7 +117,7 @@ INLINE vf vwiden(vh h)
 }
 
 /* Rounded to the nearest bfloat16, to even in the middle; NaN stays NaN. The instruction of AVX-512 makes 0 of what is subnormal. */
-INLINE vh vround(vf x)
+INLINE vh vround_bf16(vf x)
 {
 #if defined(__AVX512BF16__) && VL == 16
 	return (vh)_mm512_cvtneps_pbh((__m512)x);
@@ -94,50 +135,58 @@ INLINE vh vround(vf x)
 #endif
 }
 
-INLINE float widen(uint16_t h)
+/* The float32 values of 16 bits, and 16 bits of float32 values. */
+INLINE vf vwiden(vh h, int32_t dtype)
 {
+	return dtype == HPCBERT_F16 ? vwiden_half(h) : vwiden_bf16(h);
+}
+
+INLINE vh vround(vf x, int32_t dtype)
+{
+	return dtype == HPCBERT_F16 ? vround_half(x) : vround_bf16(x);
+}
+
+INLINE float widen(uint16_t h, int32_t dtype)
+{
+	if (dtype == HPCBERT_F16)
+		return vwiden_half(h - (vh){0})[0];
 	uint32_t bits = (uint32_t)h << 16;
 	float x;
 	memcpy(&x, &bits, sizeof x);
 	return x;
 }
 
-INLINE uint16_t round_bf16(float x)
-{
-	return vround(vset(x))[0];
-}
-
-/* Element i, or VL elements from there on, of an array of float32 or bfloat16. dtype is a constant where these are used. */
+/* Element i, or VL elements from there on, of an array of float32 or of one of the types of 16 bits. */
 INLINE float get(const void *p, int64_t i, int32_t dtype)
 {
-	return dtype == HPCBERT_BF16 ? widen(((const uint16_t *)p)[i]) : ((const float *)p)[i];
+	return dtype == HPCBERT_F32 ? ((const float *)p)[i] : widen(((const uint16_t *)p)[i], dtype);
 }
 
 INLINE void put(void *p, int64_t i, float x, int32_t dtype)
 {
-	if (dtype == HPCBERT_BF16)
-		((uint16_t *)p)[i] = round_bf16(x);
-	else
+	if (dtype == HPCBERT_F32)
 		((float *)p)[i] = x;
+	else
+		((uint16_t *)p)[i] = vround(vset(x), dtype)[0];
 }
 
 INLINE vf vget(const void *p, int64_t i, int32_t dtype)
 {
-	return dtype == HPCBERT_BF16 ? vwiden(*(const vh_unaligned *)((const uint16_t *)p + i)) : vload((const float *)p + i);
+	return dtype == HPCBERT_F32 ? vload((const float *)p + i) : vwiden(*(const vh_unaligned *)((const uint16_t *)p + i), dtype);
 }
 
 INLINE void vput(void *p, int64_t i, vf x, int32_t dtype)
 {
-	if (dtype == HPCBERT_BF16)
-		*(vh_unaligned *)((uint16_t *)p + i) = vround(x);
-	else
+	if (dtype == HPCBERT_F32)
 		vstore((float *)p + i, x);
+	else
+		*(vh_unaligned *)((uint16_t *)p + i) = vround(x, dtype);
 }
 
 /* The first n < VL of them. */
 INLINE vf vget_first(const void *p, int64_t i, long n, int32_t dtype)
 {
-	if (dtype != HPCBERT_BF16)
+	if (dtype == HPCBERT_F32)
 		return vload_first((const float *)p + i, n);
 	uint16_t lanes[VL] = {0};
 	memcpy(lanes, (const uint16_t *)p + i, (size_t)n * sizeof *lanes);
@@ -146,7 +195,7 @@ INLINE vf vget_first(const void *p, int64_t i, long n, int32_t dtype)
 
 INLINE void vput_first(void *p, int64_t i, vf x, long n, int32_t dtype)
 {
-	if (dtype != HPCBERT_BF16) {
+	if (dtype == HPCBERT_F32) {
 		vstore_first((float *)p + i, x, n);
 		return;
 	}
@@ -171,7 +220,7 @@ INLINE void vput_upto(void *p, int64_t i, vf x, long n, int32_t dtype)
 
 INLINE size_t dtype_bytes(int32_t dtype)
 {
-	return dtype == HPCBERT_BF16 ? 2 : 4;
+	return dtype == HPCBERT_F32 ? 4 : 2;
 }
 
 /* The address of element i. */
@@ -191,12 +240,13 @@ INLINE vf vdot(vf sum, vu a, vu b)
 #endif
 }
 
-/* An operation on arrays of either type is written once, with the type as its last parameter, and inlined into a body for each of them. */
+/* An operation on arrays of any type is written once, with the type as its last parameter, and inlined into a body for each of them. */
 #define BODY_OF_EACH_DTYPE(name)                                                                \
 	static void name##_f32(void *arg, long item, int thread) { name(arg, item, thread, HPCBERT_F32); } \
-	static void name##_bf16(void *arg, long item, int thread) { name(arg, item, thread, HPCBERT_BF16); }
-#define BODY(name, dtype) ((dtype) == HPCBERT_BF16 ? name##_bf16 : name##_f32)
-#define HAS_DTYPE(dtype) ((dtype) == HPCBERT_F32 || (dtype) == HPCBERT_BF16)
+	static void name##_bf16(void *arg, long item, int thread) { name(arg, item, thread, HPCBERT_BF16); } \
+	static void name##_f16(void *arg, long item, int thread) { name(arg, item, thread, HPCBERT_F16); }
+#define BODY(name, dtype) ((dtype) == HPCBERT_F16 ? name##_f16 : (dtype) == HPCBERT_BF16 ? name##_bf16 : name##_f32)
+#define HAS_DTYPE(dtype) ((dtype) >= HPCBERT_F32 && (dtype) <= HPCBERT_F16)
 
 /* a > b ? a : b in each lane, so b where one of them is NaN; compilers do not see the one instruction that this is. */
 INLINE vf vmax(vf a, vf b)
