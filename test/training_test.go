@@ -288,48 +288,56 @@ func TestMemoryIsAsPlanned(t *testing.T) {
 	}
 }
 
-// Training in bfloat16 follows that in float32; threads, kills and recomputed activations change no byte of it, ranks little; a run can go on
-// in the other precision, and checkpoints hold float32.
-func TestTrainingInBFloat16(t *testing.T) {
+// Training in 16 bits follows that in float32; threads, kills and recomputed activations change no byte of it, ranks little; a run can go on
+// in the other precision, and checkpoints hold float32. On a CPU tf32 is fp32.
+func TestTrainingInOtherPrecisions(t *testing.T) {
 	needMPI(t)
 	needData(t)
 	dir := t.TempDir()
 	out := func(name string) string { return filepath.Join(dir, name) }
-	const options = "--steps 20 --save-every 10 --keep 0 --warmup 0.1 "
-	must(t, trainLine(0, out("bf16"), options+"--precision bf16"))
+	const options, last = "--steps 20 --save-every 10 --keep 0 --warmup 0.1 ", "/step-00000020"
 	must(t, trainLine(0, out("fp32"), options))
-	must(t, trainLine(2, out("ranks"), options+"--precision bf16"))
-	got, want, ranks := steps(t, out("bf16")), steps(t, out("fp32")), steps(t, out("ranks"))
-	same := 0
-	for i := range want {
-		if e := relative(got[i].Loss, want[i].Loss); e > 0.01 {
-			t.Errorf("step %d: loss %v, in float32 %v", i+1, got[i].Loss, want[i].Loss)
-		}
-		if got[i].Loss == want[i].Loss {
-			same++
-		}
-		if e := relative(ranks[i].Loss, got[i].Loss); e > 1e-3 { // a weight near the middle between two bfloat16 values may be packed as the other one
-			t.Errorf("step %d: loss %v on two ranks, alone %v", i+1, ranks[i].Loss, got[i].Loss)
-		}
+	if r := must(t, trainLine(0, out("tf32"), options+"--precision tf32")); !strings.Contains(r.stderr, "computes in fp32") {
+		t.Errorf("tf32: %s", r.stderr)
 	}
-	if same > 1 {
-		t.Errorf("%d losses are exactly those of float32", same)
-	}
+	sameFiles(t, out("fp32")+last, out("tf32")+last)
+	for _, precision := range []string{"bf16", "fp16"} {
+		t.Run(precision, func(t *testing.T) {
+			in := func(name string) string { return out(precision + name) }
+			must(t, trainLine(0, in(""), options+"--precision "+precision))
+			must(t, trainLine(2, in("ranks"), options+"--precision "+precision))
+			got, want, ranks := steps(t, in("")), steps(t, out("fp32")), steps(t, in("ranks"))
+			same := 0
+			for i := range want {
+				if e := relative(got[i].Loss, want[i].Loss); e > 0.01 {
+					t.Errorf("step %d: loss %v, in float32 %v", i+1, got[i].Loss, want[i].Loss)
+				}
+				if got[i].Loss == want[i].Loss {
+					same++
+				}
+				if e := relative(ranks[i].Loss, got[i].Loss); e > 1e-3 { // a weight near the middle between two values may be packed as the other one
+					t.Errorf("step %d: loss %v on two ranks, alone %v", i+1, ranks[i].Loss, got[i].Loss)
+				}
+			}
+			if same > 1 {
+				t.Errorf("%d losses are exactly those of float32", same)
+			}
 
-	last := "/step-00000020"
-	must(t, trainLine(0, out("threads"), options+"--precision bf16 -j 3 --checkpoint-activations"))
-	sameFiles(t, out("bf16")+last, out("threads")+last)
-	for name, precision := range map[string]string{"resumed": "bf16", "changed": "fp32"} {
-		must(t, "mkdir "+out(name)+" && cp -r "+out("bf16")+"/step-00000010 "+out("bf16")+"/metrics.jsonl "+out(name))
-		r := must(t, trainLine(0, out(name), options+"--precision "+precision))
-		if warned := strings.Contains(r.stderr, "was trained in bf16, going on in fp32"); warned != (precision == "fp32") {
-			t.Errorf("going on in %s: %s", precision, r.stderr)
-		}
-	}
-	sameFiles(t, out("bf16")+last, out("resumed")+last)
-	must(t, "test $(stat -c %s "+out("bf16")+last+"/model.safetensors) = $(stat -c %s "+out("fp32")+last+"/model.safetensors)")
-	if half, full := activationMemory(t, out("bf16")), activationMemory(t, out("fp32")); half > 0.55*full {
-		t.Errorf("activations take %.0f bytes, in float32 %.0f", half, full)
+			must(t, trainLine(0, in("threads"), options+"-j 3 --checkpoint-activations --precision "+precision))
+			sameFiles(t, in("")+last, in("threads")+last)
+			for name, now := range map[string]string{"resumed": precision, "changed": "fp32"} {
+				must(t, "mkdir "+in(name)+" && cp -r "+in("")+"/step-00000010 "+in("")+"/metrics.jsonl "+in(name))
+				r := must(t, trainLine(0, in(name), options+"--precision "+now))
+				if warned := strings.Contains(r.stderr, "was trained in "+precision+", going on in fp32"); warned != (now == "fp32") {
+					t.Errorf("going on in %s: %s", now, r.stderr)
+				}
+			}
+			sameFiles(t, in("")+last, in("resumed")+last)
+			must(t, "test $(stat -c %s "+in("")+last+"/model.safetensors) = $(stat -c %s "+out("fp32")+last+"/model.safetensors)")
+			if half, full := activationMemory(t, in("")), activationMemory(t, out("fp32")); half > 0.55*full {
+				t.Errorf("activations take %.0f bytes, in float32 %.0f", half, full)
+			}
+		})
 	}
 }
 

@@ -51,7 +51,7 @@ func (p *mlmHead) planActivations(m *Model, a *arena) {
 func (p *mlmHead) refresh(m *Model) {
 	p.transform.pack(m.s, p.transform.weight, 0, p.transform.out)
 	n, h := m.Config.VocabSize, m.Config.HiddenSize
-	if n%2 == 1 { // products in bfloat16 want whole pairs of rows
+	if n%2 == 1 { // products in types of 16 bits want whole pairs of rows
 		n--
 		m.s.Copy(p.lastRows, m.word.rows.Slice(n*h, (n+1)*h))
 		p.decoder.pack(m.s, p.lastRows, n, 2)

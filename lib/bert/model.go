@@ -22,7 +22,19 @@ const (
 	ForwardOnly           Mode = 1 << 1 // no gradients: no memory for the backward pass
 	CheckpointActivations Mode = 1 << 2 // keep the layers' inputs alone and compute the rest again in the backward pass (Chen et al. 2016): the same bits
 	BFloat16              Mode = 1 << 3 // activations, their gradients and the products' weights in bfloat16; everything else stays float32
+	Float16               Mode = 1 << 4 // the same in IEEE half precision, whose range is small: see Objective.LossScale
 )
+
+// DType returns the type of activations.
+func (m Mode) DType() kernels.DType {
+	switch {
+	case m&BFloat16 != 0:
+		return kernels.BFloat16
+	case m&Float16 != 0:
+		return kernels.Float16
+	}
+	return kernels.Float32
+}
 
 // vocabularyAlign is what the decoder's columns are padded to; only buffers see the padding.
 const vocabularyAlign = 64
@@ -79,10 +91,10 @@ func outline(dev *kernels.Device, cfg *Config, lim Limits, mode Mode, extra []Pa
 	if lim.Tokens < 1 || lim.Sequences < 1 || lim.Masked < 0 {
 		return nil, fmt.Errorf("model: limits of %d tokens, %d sequences, %d masked rows", lim.Tokens, lim.Sequences, lim.Masked)
 	}
-	m := &Model{Config: cfg.Clone(), dev: dev, limits: lim, mode: mode, dtype: kernels.Float32, index: map[string]int{}}
-	if mode&BFloat16 != 0 {
-		m.dtype = kernels.BFloat16
+	if mode&BFloat16 != 0 && mode&Float16 != 0 {
+		return nil, errors.New("model: activations in two types")
 	}
+	m := &Model{Config: cfg.Clone(), dev: dev, limits: lim, mode: mode, dtype: mode.DType(), index: map[string]int{}}
 	if m.dtype != kernels.Float32 && cfg.HiddenSize%2 == 1 { // queries, keys and values are packed side by side
 		return nil, fmt.Errorf("model shape: hidden_size: %d is odd: in %s it must be even", cfg.HiddenSize, m.dtype)
 	}

@@ -162,13 +162,14 @@ func newErrorSums() *errorSums {
 	return &errorSums{map[string]float64{}, map[string]float64{}, map[string]float64{}}
 }
 
-func (e *errorSums) add(t *testing.T, r rig, plain *oracle[float32], truth *oracle[float64]) {
+// add takes the model's gradients, and the plain ones, as so many times those of the truth.
+func (e *errorSums) add(t *testing.T, r rig, plain *oracle[float32], truth *oracle[float64], scale float64) {
 	t.Helper()
 	for _, p := range r.Params {
 		own := download(t, r.s, r.Gradient(p.Name))
 		for i, want := range truth.w[p.Name].d {
-			e.own[p.Name] += math.Pow(float64(own[i])-want, 2)
-			e.plain[p.Name] += math.Pow(float64(plain.w[p.Name].d[i])-want, 2)
+			e.own[p.Name] += math.Pow(float64(own[i])/scale-want, 2)
+			e.plain[p.Name] += math.Pow(float64(plain.w[p.Name].d[i])/scale-want, 2)
 			e.size[p.Name] += want * want
 		}
 	}
@@ -229,7 +230,7 @@ func TestModelIsTheOracle(t *testing.T) {
 					plain.lossOf(b, goal)
 					r.ZeroGradients()
 					near(t, "loss", lossOf(step(t, r, b, goal), goal), want, 1e-6)
-					sums.add(t, r, plain, truth)
+					sums.add(t, r, plain, truth, 1)
 				}
 				sums.check(t, r.Params)
 			})

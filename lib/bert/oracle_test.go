@@ -22,7 +22,8 @@ type oracle[N number] struct {
 	w    map[string]*matrix[N]
 	tape []func()
 	o    Objective
-	half bool // activations and their gradients are stored in bfloat16, and products read weights in it: the plainest implementation in that precision
+	// What activations and their gradients are stored as, and products read weights as: the plainest implementation in that precision. nil: as they are.
+	store func(float32) float32
 }
 
 func newOracle[N number](c *Config, params []Param, weights func(p Param) []float32) *oracle[N] {
@@ -93,17 +94,34 @@ func (o *oracle[N]) encoder(b *Batch, i int) (hidden, pooled *matrix[N]) {
 	return x, o.tanh(o.dense(o.gather(x, []int32{0}), "bert.pooler.dense"))
 }
 
-// round rounds to the nearest bfloat16, to even between two.
+// nearestBFloat16 and nearestHalf round to the nearest value of the type, to even between two.
+func nearestBFloat16(x float32) float32 {
+	bits := math.Float32bits(x)
+	return math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
+}
+
+func nearestHalf(x float32) float32 {
+	exponent := -14
+	if size := math.Abs(float64(x)); size >= 0x1p-14 {
+		exponent = math.Ilogb(size)
+	}
+	y := math.Ldexp(math.RoundToEven(math.Ldexp(float64(x), 10-exponent)), exponent-10)
+	if math.Abs(y) > 65504 {
+		y = math.Copysign(math.Inf(1), y)
+	}
+	return float32(y)
+}
+
+// round rounds to what is stored.
 func (o *oracle[N]) round(x N) N {
-	if !o.half {
+	if o.store == nil {
 		return x
 	}
-	bits := math.Float32bits(float32(x))
-	return N(math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff))
+	return N(o.store(float32(x)))
 }
 
 func (o *oracle[N]) rounded(values []N) []N {
-	if !o.half {
+	if o.store == nil {
 		return values
 	}
 	out := make([]N, len(values))

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"hpcbert/kernels"
+	"hpcbert/lib/ckpt"
 )
 
 // embeddingSite is the dropout site of the embeddings; layer i has 4i to 4i+2.
@@ -18,6 +19,19 @@ type Objective struct {
 	Dropout  bool
 	MLMScale float32 // 1 / masked tokens of the global batch: what each token's loss weighs in the gradient
 	NSPScale float32 // 1 / sequences of the global batch
+
+	// LossScale multiplies the gradients, from those of the logits on; 0 counts as 1. Half precision has 0 for what is below 2^-25: a power
+	// of two, as large as no gradient becomes infinite, keeps what would be lost. Whoever reads the parameters' gradients divides by it; losses
+	// are not scaled.
+	LossScale float32
+}
+
+// scaled returns a loss's scale with that of the gradients.
+func (o Objective) scaled(scale float32) float32 {
+	if o.LossScale == 0 {
+		return scale
+	}
+	return scale * o.LossScale
 }
 
 // Result is what a micro-batch adds to the sums of the global batch.
@@ -66,7 +80,7 @@ func (m *Model) Forward(b *Batch, o Objective) (Result, error) {
 	return m.result(b)
 }
 
-// ForwardBackward returns the losses of a micro-batch and adds to the gradients those of
+// ForwardBackward returns the losses of a micro-batch and adds to the gradients LossScale times those of
 // MLMScale * sum of the MLM losses + NSPScale * sum of the NSP losses.
 func (m *Model) ForwardBackward(b *Batch, o Objective) (Result, error) {
 	return m.ForwardBackwardLayers(b, o, nil)
@@ -116,10 +130,14 @@ func (m *Model) download(x kernels.Tensor) []float32 {
 		kernels.Download(m.s, values, x)
 		return values
 	}
-	upper := make([]uint16, x.Len()) // bfloat16 is the upper half of a float32
-	kernels.Download(m.s, upper, x)
-	for i, bits := range upper {
-		values[i] = math.Float32frombits(uint32(bits) << 16)
+	narrow := make([]uint16, x.Len())
+	kernels.Download(m.s, narrow, x)
+	for i, bits := range narrow {
+		if x.DType() == kernels.Float16 {
+			values[i] = ckpt.Float16(bits)
+		} else {
+			values[i] = math.Float32frombits(uint32(bits) << 16) // bfloat16 is the upper half of a float32
+		}
 	}
 	return values
 }
@@ -243,10 +261,10 @@ func (m *Model) encode() {
 func (m *Model) headsForward(o Objective) {
 	if m.run.m > 0 {
 		m.mlm.forward(m, m.hidden())
-		m.mlm.losses(m, o.MLMScale)
+		m.mlm.losses(m, o.scaled(o.MLMScale))
 	}
 	m.nsp.apply(m.s, m.nsp.logits, m.scratch.pooled, m.run.b)
-	m.nsp.losses(m, o.NSPScale)
+	m.nsp.losses(m, o.scaled(o.NSPScale))
 }
 
 // poolerBackward adds to the rows of the first tokens.

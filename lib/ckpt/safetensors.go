@@ -165,11 +165,11 @@ var decoders = map[string]func([]byte) float32{
 	"F64":  func(b []byte) float32 { return float32(math.Float64frombits(binary.LittleEndian.Uint64(b))) },
 	"F32":  func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) },
 	"BF16": func(b []byte) float32 { return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16) },
-	"F16":  func(b []byte) float32 { return float16(binary.LittleEndian.Uint16(b)) },
+	"F16":  func(b []byte) float32 { return Float16(binary.LittleEndian.Uint16(b)) },
 }
 
-// float16 widens an IEEE half.
-func float16(h uint16) float32 {
+// Float16 widens an IEEE half.
+func Float16(h uint16) float32 {
 	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
 	switch exponent {
 	case 0: // zero and subnormal: fraction * 2^-24

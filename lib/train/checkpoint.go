@@ -45,7 +45,7 @@ type state struct {
 	Warmup       float64 `json:"warmup"`
 	FileOrder    bool    `json:"file_order"`
 	Dropout      bool    `json:"dropout"`
-	Precision    string  `json:"precision,omitempty"` // "fp32" or "bf16"; may change at a resume
+	Precision    string  `json:"precision,omitempty"` // "fp32", "bf16" or "fp16"; may change at a resume
 	Rows         []int   `json:"rows"`                // of each training file, in name order
 	Seq          int     `json:"sequence_length"`
 	Vocabulary   string  `json:"vocabulary_sha256,omitempty"`

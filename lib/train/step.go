@@ -76,7 +76,7 @@ func (t *Trainer) update(b share) (*measure, error) {
 	if err != nil {
 		return nil, err
 	}
-	goal := bert.Objective{Seed: t.opt.Seed, Step: uint32(t.step + 1), Dropout: t.dropout, NSPScale: float32(1 / float64(m.sequences))}
+	goal := bert.Objective{Seed: t.opt.Seed, Step: uint32(t.step + 1), Dropout: t.dropout, LossScale: t.opt.LossScale, NSPScale: float32(1 / float64(m.sequences))}
 	if m.masked > 0 {
 		goal.MLMScale = float32(1 / float64(m.masked))
 	}
@@ -107,7 +107,7 @@ func (t *Trainer) update(b share) (*measure, error) {
 		return nil, err
 	}
 	m.learningRate = t.schedule.Rate(t.step + 1)
-	m.gradientNorm, err = t.lamb.Step(t.model.Weights, t.model.Gradients, t.step+1, m.learningRate, 1)
+	m.gradientNorm, err = t.lamb.Step(t.model.Weights, t.model.Gradients, t.step+1, m.learningRate, 1/float64(cmp.Or(t.opt.LossScale, 1)))
 	if err != nil {
 		return nil, err
 	}

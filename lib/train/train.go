@@ -35,7 +35,8 @@ type Options struct {
 	LearningRate float64
 	Warmup       float64                       // share of Steps over which the learning rate rises
 	FileOrder    bool                          // rows in the order of the files, not shuffled
-	Mode         bert.Mode                     // how to compute: CheckpointActivations, BFloat16
+	LossScale    float32                       // of the gradients while they are computed; 0 = 1
+	Mode         bert.Mode                     // how to compute: CheckpointActivations, BFloat16 or Float16
 	Memory       int64                         // available on this node, bytes
 	Warn         func(format string, a ...any) // told what the user should know; never nil
 	Planned      func(Plan)                    // told the memory before it is taken; never nil
@@ -140,10 +141,7 @@ func (t *Trainer) mode() bert.Mode { return bert.PreTraining | t.opt.Mode }
 
 // precision names the type of activations as the program's option does.
 func (t *Trainer) precision() string {
-	if t.opt.Mode&bert.BFloat16 != 0 {
-		return "bf16"
-	}
-	return "fp32"
+	return map[kernels.DType]string{kernels.Float32: "fp32", kernels.BFloat16: "bf16", kernels.Float16: "fp16"}[t.opt.Mode.DType()]
 }
 
 func (t *Trainer) allocate(cfg *bert.Config, dev *kernels.Device) (err error) {
@@ -265,11 +263,7 @@ func (t *Trainer) measurePeak() error {
 		return err
 	}
 	defer s.Close()
-	dtype := kernels.Float32
-	if t.opt.Mode&bert.BFloat16 != 0 {
-		dtype = kernels.BFloat16
-	}
-	gflops := s.PeakGFLOPS(dtype)
+	gflops := s.PeakGFLOPS(t.opt.Mode.DType())
 	if s.Err() != nil {
 		gflops = 0
 	}

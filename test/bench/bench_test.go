@@ -105,7 +105,7 @@ func TestWrongUsage(t *testing.T) {
 		args []string
 	}{
 		{options{Tokens: 128, MicroBatches: 1, Updates: 1}, []string{"steps"}},
-		{options{Tokens: 128, MicroBatches: 1, Updates: 1, Precision: []string{"fp16"}}, nil},
+		{options{Tokens: 128, MicroBatches: 1, Updates: 1, Precision: []string{"fp8"}}, nil},
 		{options{Tokens: 128, MicroBatches: 1, Updates: 1, Seq: []int{129}}, nil},
 		{options{Tokens: 128, MicroBatches: 0, Updates: 1}, nil},
 	} {

@@ -41,7 +41,7 @@ The column others is how many cores other processes used meanwhile; a block of a
 type options struct {
 	cli.Common
 	Config       []string `long:"config" value-name:"FILE" description:"model shape; may be repeated (default: configs/model/base.json and large.json)"`
-	Precision    []string `long:"precision" value-name:"P" description:"fp32 or bf16; may be repeated (default: both)"`
+	Precision    []string `long:"precision" value-name:"P" description:"fp32, bf16 or fp16; may be repeated (default: fp32, bf16)"`
 	Seq          []int    `long:"seq" value-name:"N" description:"tokens of a sequence; may be repeated (default: 128 and 512; sweep: 128)"`
 	Tokens       int      `long:"tokens" value-name:"N" default:"4096" description:"tokens of a micro-batch"`
 	MicroBatches int      `long:"micro-batches" value-name:"N" default:"8" description:"micro-batches of an update"`
@@ -67,8 +67,8 @@ func (o *options) check(args []string) error {
 		}
 	}
 	for _, p := range o.Precision {
-		if _, ok := dtypes[p]; !ok {
-			return fault.Usagef("--precision %q: must be fp32 or bf16", p)
+		if _, ok := modes[p]; !ok {
+			return fault.Usagef("--precision %q: must be fp32, bf16 or fp16", p)
 		}
 	}
 	if o.Tokens < 1 || o.MicroBatches < 1 || o.Updates < 1 {
@@ -82,8 +82,8 @@ func (o *options) check(args []string) error {
 	return nil
 }
 
-// dtypes are the types of activations and packed weights by precision.
-var dtypes = map[string]kernels.DType{"fp32": kernels.Float32, "bf16": kernels.BFloat16}
+// modes make the type of activations and packed weights by precision.
+var modes = map[string]bert.Mode{"fp32": 0, "bf16": bert.BFloat16, "fp16": bert.Float16}
 
 // shape is a model to measure with.
 type shape struct {

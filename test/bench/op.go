@@ -23,7 +23,7 @@ type operation struct {
 func (b *bench) operations(ctx context.Context, s shape) error {
 	b.env.Infof("operations of %s", s.name)
 	for i, precision := range b.Precision {
-		for _, op := range b.listOperations(s, dtypes[precision]) {
+		for _, op := range b.listOperations(s, modes[precision].DType()) {
 			if op.float32 && i > 0 || !strings.Contains(op.name, b.Only) {
 				continue
 			}
@@ -43,7 +43,7 @@ func (b *bench) operation(op operation, s shape, precision string) error {
 	if op.float32 {
 		r.precision = "fp32"
 	}
-	work, ceiling, err := op.flops, b.peak(dtypes[r.precision]), error(nil)
+	work, ceiling, err := op.flops, b.peak(modes[r.precision].DType()), error(nil)
 	if op.flops == 0 {
 		work, r.unit = op.bytes, "GB/s"
 		ceiling, err = b.copying()
@@ -51,7 +51,7 @@ func (b *bench) operation(op operation, s shape, precision string) error {
 	if err != nil {
 		return err
 	}
-	t, err := b.timeOperation(op, dtypes[precision], ceiling)
+	t, err := b.timeOperation(op, modes[precision].DType(), ceiling)
 	if r, err = unsupported(r, err); err != nil {
 		return err
 	}
@@ -121,14 +121,17 @@ func (w *workshop) alloc(dtype kernels.DType, n int) kernels.Tensor {
 	return t
 }
 
-// normals is what tensors are filled with, again and again; halves is the same in bfloat16.
-var normals, halves = func() (x []float32, upper []uint16) {
+// normals is what tensors are filled with, again and again; narrow is the same in bfloat16, and numbers from 1 to 2 of either sign in half
+// precision.
+var normals, narrow = func() (x []float32, bits map[kernels.DType][]uint16) {
 	r := rand.New(rand.NewPCG(1, 1))
+	bits = map[kernels.DType][]uint16{}
 	for range 1 << 16 {
 		value := float32(r.NormFloat64())
-		x, upper = append(x, value), append(upper, uint16(math.Float32bits(value)>>16))
+		x, bits[kernels.BFloat16] = append(x, value), append(bits[kernels.BFloat16], uint16(math.Float32bits(value)>>16))
+		bits[kernels.Float16] = append(bits[kernels.Float16], 0x3c00|uint16(r.Uint32())&0x83ff)
 	}
-	return x, upper
+	return x, bits
 }()
 
 // values returns n normal values of a type.
@@ -139,7 +142,7 @@ func (w *workshop) values(dtype kernels.DType, n int) kernels.Tensor {
 		if dtype == kernels.Float32 {
 			kernels.Upload(w.Stream, part, normals[:part.Len()])
 		} else {
-			kernels.Upload(w.Stream, part, halves[:part.Len()])
+			kernels.Upload(w.Stream, part, narrow[dtype][:part.Len()])
 		}
 	}
 	return t

@@ -89,7 +89,7 @@ func (b *bench) step(ctx context.Context, s shape, precision string, length int)
 }
 
 func (b *bench) timeUpdates(ctx context.Context, t *trainee, r *row) error {
-	peak := b.peak(dtypes[r.precision])
+	peak := b.peak(modes[r.precision].DType())
 	if err := t.warmUp(); err != nil {
 		return err
 	}
@@ -136,10 +136,7 @@ func (b *bench) newTrainee(s shape, precision string, length, sequences int) (t 
 	if length > s.MaxPositionEmbeddings {
 		return nil, fmt.Errorf("the model has %d positions", s.MaxPositionEmbeddings)
 	}
-	mode := bert.PreTraining
-	if precision == "bf16" {
-		mode |= bert.BFloat16
-	}
+	mode := bert.PreTraining | modes[precision]
 	if b.Checkpoint {
 		mode |= bert.CheckpointActivations
 	}

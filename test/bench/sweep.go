@@ -59,7 +59,7 @@ func (b *bench) sweep(ctx context.Context, s shape, precision string, length int
 
 // timeBatches runs the micro-batches in turn, so that whatever disturbs the machine disturbs them all.
 func (b *bench) timeBatches(ctx context.Context, t *trainee, batches []*bert.Batch, blank row) ([]row, error) {
-	peak := b.peak(dtypes[blank.precision])
+	peak := b.peak(modes[blank.precision].DType())
 	seconds, peaks, disturbed := make([][]float64, len(batches)), []float64{}, make([]float64, len(batches))
 	rounds := 5
 	if b.Quick {

@@ -22,8 +22,9 @@
 //
 // Memory: four float32 copies of the parameters (weights, gradients, two moments), two packed copies of the matrices, and the activations of
 // one micro-batch. It is counted and told before it is taken; where a node has less, the error names the largest micro-batch that fits.
-// --checkpoint-activations keeps the layers' inputs alone. --precision bf16 halves the activations, and the packed copies where the CPU multiplies
-// bfloat16: sums, statistics, losses, gradients of the parameters and all that a checkpoint holds stay float32.
+// --checkpoint-activations keeps the layers' inputs alone. --precision bf16 and fp16 halve the activations, and bf16 the packed copies where the CPU
+// multiplies bfloat16: sums, statistics, losses, gradients of the parameters and all that a checkpoint holds stay float32. In fp16 gradients are
+// multiplied by 32768 while they are computed. tf32 is for GPUs: a CPU computes it as fp32.
 //
 // Reproducibility: same options and data, same bytes in every checkpoint, whatever the threads, with --checkpoint-activations or without, at the
 // same number of ranks.
@@ -35,6 +36,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"hpcbert/kernels"
@@ -80,7 +82,7 @@ type options struct {
 	Init         string   `long:"init" value-name:"DIR" description:"checkpoint to start from, with moments"`
 	ResetMoments bool     `long:"reset-optimizer" description:"with --init: moments start at zero"`
 	Vocab        string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
-	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"of activations: fp32, bf16"`
+	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"of activations: fp32, bf16, fp16, tf32"`
 	Checkpoint   bool     `long:"checkpoint-activations" description:"less memory, same numbers, slower"`
 	MemoryLimit  cli.Size `long:"memory-limit" value-name:"SIZE" description:"of a node, as 64G (default: free)"`
 	Device       string   `long:"device" value-name:"DEVICE" default:"auto" description:"cpu or auto"`
@@ -105,8 +107,8 @@ func (o *options) check(args []string) error {
 		return fault.Usagef("--dropout %g: must be from 0 to below 1", *o.Dropout)
 	case o.Order != "shuffle" && o.Order != "file":
 		return fault.Usagef("--order %q: must be shuffle or file", o.Order)
-	case o.Precision != "fp32" && o.Precision != "bf16":
-		return fault.Usagef("--precision %q: must be fp32 or bf16", o.Precision)
+	case !slices.Contains([]string{"fp32", "tf32", "bf16", "fp16"}, o.Precision):
+		return fault.Usagef("--precision %q: must be fp32, tf32, bf16 or fp16", o.Precision)
 	case o.ResetMoments && o.Init == "":
 		return fault.Usagef("--reset-optimizer goes with --init")
 	}
@@ -169,6 +171,9 @@ func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
 	if err := comm.Together(c, err); err != nil {
 		return nil, err
 	}
+	if o.Precision == "tf32" && dev.OnHost() {
+		env.Infof("--precision tf32: a CPU has no such type and computes in fp32")
+	}
 	t, err := train.New(o.training(env, dev), cfg, set, dev, c)
 	if err != nil {
 		return nil, err
@@ -220,8 +225,12 @@ func (o *options) training(env *cli.Env, dev *kernels.Device) train.Options {
 	if o.Checkpoint {
 		opt.Mode |= bert.CheckpointActivations
 	}
-	if o.Precision == "bf16" {
+	switch o.Precision {
+	case "bf16":
 		opt.Mode |= bert.BFloat16
+	case "fp16":
+		opt.Mode |= bert.Float16
+		opt.LossScale = 1 << 15
 	}
 	return opt
 }
