@@ -1,91 +1,162 @@
-// Package curve draws training curves from metrics files.
+// Package curve reads metrics files of training runs and draws them.
 package curve
 
 import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"image/color"
 	"io"
-	"path/filepath"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
 
 	"hpcbert/lib/fault"
-	"hpcbert/lib/stream"
 
-	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
 )
 
-// Series is a quantity over the steps of a run.
-type Series struct {
-	Label  string
-	Points plotter.XYs
+// Run is what a metrics file tells of a run.
+type Run struct {
+	Name   string
+	About  map[string]any // first line of metrics.jsonl: the configuration
+	fields map[string]plotter.XYs
+	end    summary
 }
 
-// Read takes one field ("loss") of each step of a metrics file.
-func Read(r io.Reader, name, field string) (plotter.XYs, error) {
-	var points plotter.XYs
+// summary is the reference's last line.
+type summary struct {
+	TrainingSequencesPerSecond float64 `json:"training_sequences_per_second"`
+	RawTrainTime               float64 `json:"raw_train_time"`
+}
+
+// Read takes in metrics.jsonl of bertrain (one JSON object a line) or dllogger.json of the reference ("DLLL " and an object). A last line
+// without its end, of a run that goes on or was killed, is passed over. The reference's names become ours: average_loss and final_loss are
+// loss; sequences_per_s comes from its time stamps and its summary, so a run without summary has none.
+func Read(r io.Reader, name string) (*Run, error) {
+	run := &Run{Name: name, fields: map[string]plotter.XYs{}}
+	clock := plotter.XYs{} // of the reference: seconds at each step
 	in := bufio.NewReader(r)
 	for number := 1; ; number++ {
 		line, err := in.ReadBytes('\n')
-		if len(bytes.TrimSpace(line)) > 0 {
-			var row map[string]any
-			if err := json.Unmarshal(line, &row); err != nil {
-				return nil, fault.WithHint(fmt.Errorf("read %s: line %d: %w", name, number, err), "expected metrics.jsonl of bertrain: one JSON object a line")
-			}
-			step, isStep := row["step"].(float64)
-			value, has := row[field].(float64)
-			if isStep && has {
-				points = append(points, plotter.XY{X: step, Y: value})
-			}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("read %s: line %d: %w", name, number, err)
 		}
-		if err == io.EOF {
+		whole := err == nil
+		line = bytes.TrimSpace(line)
+		var wrong error
+		if object, ok := bytes.CutPrefix(line, []byte("DLLL ")); ok {
+			wrong = run.addReference(object, &clock)
+		} else if len(line) > 0 {
+			wrong = run.add(line)
+		}
+		if wrong != nil && (whole || number == 1) {
+			return nil, fault.WithHint(fmt.Errorf("read %s: line %d: %w", name, number, wrong), "expected metrics.jsonl of bertrain, one JSON object a line, or dllogger.json of the original, \"DLLL {...}\"")
+		}
+		if !whole {
 			break
 		}
-		if err != nil {
-			return nil, err
-		}
 	}
-	if len(points) == 0 {
-		return nil, fault.WithHint(fmt.Errorf("read %s: no step has a number %q", name, field), "fields of metrics.jsonl are loss, mlm_loss, nsp_loss, learning_rate, sequences_per_s and others")
-	}
-	return points, nil
+	run.addSpeed(clock)
+	return run, nil
 }
 
-// Draw writes the curves of one field as a picture of the kind that name's suffix says: .png, .svg or .pdf.
-func Draw(name, field string, series []Series) error {
-	p := plot.New()
-	p.X.Label.Text, p.Y.Label.Text = "step", field
-	p.Legend.Top = true
-	p.Add(plotter.NewGrid())
-	for i, s := range series {
-		line, err := plotter.NewLine(s.Points)
-		if err != nil {
-			return err
+// Fields returns the names of what the run has over its steps.
+func (r *Run) Fields() []string { return slices.Sorted(maps.Keys(r.fields)) }
+
+// Series returns a field over the steps, none where the run has no such field.
+func (r *Run) Series(field string) plotter.XYs { return r.fields[field] }
+
+// add takes in a line of metrics.jsonl.
+func (r *Run) add(line []byte) error {
+	var row map[string]any
+	if err := json.Unmarshal(line, &row); err != nil {
+		return err
+	}
+	step, ok := row["step"].(float64)
+	if !ok && r.About == nil {
+		r.About = row
+	}
+	if !ok {
+		return nil
+	}
+	for field, value := range row {
+		if number, ok := value.(float64); ok && field != "step" {
+			r.put(field, step, number)
 		}
-		line.Color = colours[i%len(colours)]
-		line.Width = vg.Points(1.2)
-		p.Add(line)
-		p.Legend.Add(s.Label, line)
 	}
-	picture, err := p.WriterTo(16*vg.Centimeter, 10*vg.Centimeter, filepath.Ext(name)[1:])
-	if err != nil {
-		return err
-	}
-	w, err := stream.Create(name, nil)
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	if _, err := picture.WriteTo(w); err != nil {
-		return err
-	}
-	return w.Commit()
+	return nil
 }
 
-// colours can be told apart by most colour-blind readers (Okabe and Ito).
-var colours = []color.Color{
-	color.RGBA{0, 114, 178, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{0, 158, 115, 255}, color.RGBA{204, 121, 167, 255}, color.RGBA{230, 159, 0, 255},
+// put adds a point. A step that comes again was done again, from a checkpoint: what the file had of it and of later steps is no part of the run.
+func (r *Run) put(field string, step, value float64) {
+	points := r.fields[field]
+	for len(points) > 0 && points[len(points)-1].X >= step {
+		points = points[:len(points)-1]
+	}
+	r.fields[field] = append(points, plotter.XY{X: step, Y: value})
+}
+
+// notFinite are numbers that Python writes and JSON does not know.
+var notFinite = regexp.MustCompile(`([:\[,]\s*)-?(?:NaN|Infinity)\b`)
+
+// addReference takes in a line of dllogger.json.
+func (r *Run) addReference(object []byte, clock *plotter.XYs) error {
+	var line struct {
+		Type    string
+		Elapsed string `json:"elapsedtime"`
+		Step    any
+		Data    map[string]any
+	}
+	if err := json.Unmarshal(object, &line); err != nil && json.Unmarshal(notFinite.ReplaceAll(object, []byte("${1}null")), &line) != nil {
+		return err
+	}
+	at, ok := line.Step.([]any)
+	if !ok || line.Type != "LOG" {
+		return nil
+	}
+	if len(at) < 2 {
+		r.end.TrainingSequencesPerSecond, _ = line.Data["training_sequences_per_second"].(float64)
+		r.end.RawTrainTime, _ = line.Data["raw_train_time"].(float64)
+		return nil
+	}
+	step, ok := at[1].(float64)
+	if !ok {
+		return fmt.Errorf("step %v is no number", at[1])
+	}
+	for field, value := range line.Data {
+		if number, ok := value.(float64); ok {
+			r.put(ours(field), step, number)
+		}
+	}
+	var seconds float64
+	if _, err := fmt.Sscan(strings.TrimSpace(line.Elapsed), &seconds); err == nil && (len(*clock) == 0 || (*clock)[len(*clock)-1].X < step) {
+		*clock = append(*clock, plotter.XY{X: step, Y: seconds})
+	}
+	return nil
+}
+
+// ours returns our name of a field of the reference.
+func ours(field string) string {
+	if field == "average_loss" || field == "final_loss" {
+		return "loss"
+	}
+	return field
+}
+
+// addSpeed makes the throughput between each two lines of the reference. Its summary tells the sequences of the whole run, hence of a step.
+func (r *Run) addSpeed(clock plotter.XYs) {
+	if len(clock) < 2 || r.end.TrainingSequencesPerSecond == 0 {
+		return
+	}
+	first, last := clock[0], clock[len(clock)-1]
+	perLine := (last.X - first.X) / float64(len(clock)-1)
+	update := r.end.TrainingSequencesPerSecond * r.end.RawTrainTime / (last.X - first.X + perLine)
+	for i, at := range clock[1:] {
+		if before := clock[i]; at.Y > before.Y {
+			r.put("sequences_per_s", at.X, update*(at.X-before.X)/(at.Y-before.Y))
+		}
+	}
 }
