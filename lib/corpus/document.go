@@ -21,17 +21,20 @@ type Document struct {
 }
 
 // DocumentWriter writes documents as JSON lines: one object a line, with <, > and & as they are.
-type DocumentWriter struct{ enc *json.Encoder }
-
-// NewDocumentWriter returns a writer to w. It does not buffer: w should.
-func NewDocumentWriter(w io.Writer) *DocumentWriter {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return &DocumentWriter{enc}
+type DocumentWriter struct {
+	w    io.Writer
+	line []byte
 }
 
+// NewDocumentWriter returns a writer to w. It does not buffer: w should.
+func NewDocumentWriter(w io.Writer) *DocumentWriter { return &DocumentWriter{w: w} }
+
 // Write writes one document.
-func (w *DocumentWriter) Write(d Document) error { return w.enc.Encode(d) }
+func (w *DocumentWriter) Write(d Document) error {
+	w.line = appendDocument(w.line[:0], d)
+	_, err := w.w.Write(w.line)
+	return err
+}
 
 // Form is how documents lie in a stream.
 type Form int

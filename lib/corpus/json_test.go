@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -42,11 +43,39 @@ func TestJSONAsTheLibrary(t *testing.T) {
 	}
 }
 
+// The fast writer writes what encoding/json does.
+func checkWriting(t *testing.T, text string) {
+	d := Document{ID: "7", Title: text, Text: text}
+	var want bytes.Buffer
+	enc := json.NewEncoder(&want)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(d); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(appendDocument([]byte("before"), d)); got != "before"+want.String() {
+		t.Errorf("writes %q, want %q", got, want.String())
+	}
+}
+
+func TestJSONIsWrittenAsByTheLibrary(t *testing.T) {
+	for _, text := range jsonLines {
+		checkWriting(t, text)
+	}
+	for c := range 256 { // each byte at each place of a word of eight, at the begin, inside and at the end
+		for n := range 18 {
+			checkWriting(t, strings.Repeat("x", n)+string(rune(c))+strings.Repeat("y", 17-n))
+			checkWriting(t, strings.Repeat("é", n)+string([]byte{byte(c)}))
+		}
+	}
+	checkWriting(t, "a\u2028b\u2029c\"\xff")
+}
+
 func FuzzJSON(f *testing.F) {
 	for _, line := range jsonLines {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
+		checkWriting(t, line)
 		if utf8.ValidString(line) {
 			checkJSON(t, line)
 		}

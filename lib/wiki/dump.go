@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"hpcbert/lib/fault"
 
@@ -26,10 +27,29 @@ type Page struct {
 
 	raw  []byte // the text as it stands in the XML
 	site *Site
+	from *texts // where raw is given back
 }
 
 // Wikitext returns the page's text.
 func (p *Page) Wikitext() []byte { return appendXMLText(make([]byte, 0, len(p.raw)), p.raw) }
+
+// release gives the page's text back, for another page.
+func (p *Page) release() {
+	if raw := p.raw; raw != nil {
+		p.from.Put(&raw)
+		p.raw = nil
+	}
+}
+
+// texts are those of pages that are done with: room for later ones.
+type texts struct{ sync.Pool }
+
+func (t *texts) take() []byte {
+	if text, ok := t.Get().(*[]byte); ok {
+		return (*text)[:0]
+	}
+	return nil
+}
 
 // Dump reads the pages of a MediaWiki XML dump one after the other. Besides whole dumps it accepts parts without <siteinfo> or
 // without the <mediawiki> element (a block of a multistream dump) and dumps put behind each other. Its memory is the largest page.
@@ -41,10 +61,15 @@ type Dump struct {
 	names map[string]string
 	text  []byte // character data of the innermost element of interest
 
-	pages int
-	title string // of the last whole page
-	page  *Page  // under construction
-	hasNS bool
+	needs func(namespace int) bool // whether the text of such pages is asked for; nil = of all
+	hasty bool                     // other pages are not looked at: what is wrong with them a second reading finds
+	texts texts
+
+	pages  int
+	title  string // of the last whole page
+	page   *Page  // under construction
+	hasNS  bool
+	needed bool // the text of page is
 }
 
 // NewDump reads a dump from r; name is what errors call it. UTF-8 and UTF-16 are recognised.
@@ -142,7 +167,7 @@ func (d *Dump) open(tok *token) error {
 		d.site = newSite() // pages of a dump before this one keep theirs
 		d.site.Language = string(attribute(tok.attrs, "xml:lang"))
 	case "page":
-		d.page, d.hasNS = &Page{Number: d.pages + 1, site: d.site}, false
+		d.page, d.hasNS, d.needed = &Page{Number: d.pages + 1, site: d.site, from: &d.texts}, false, true
 	case "redirect":
 		if d.page != nil {
 			d.page.Redirect = true
@@ -159,7 +184,22 @@ func (d *Dump) open(tok *token) error {
 	return nil
 }
 
+// intern returns an element's name without making a string of it each time.
 func (d *Dump) intern(name []byte) string {
+	switch string(name) { // what every page has, without the search in the map
+	case "page":
+		return "page"
+	case "title":
+		return "title"
+	case "ns":
+		return "ns"
+	case "id":
+		return "id"
+	case "revision":
+		return "revision"
+	case "text":
+		return "text"
+	}
 	s, ok := d.names[string(name)]
 	if !ok {
 		s = string(name)
@@ -194,7 +234,10 @@ func (d *Dump) characters(tok *token) error {
 	}
 	switch d.path[len(d.path)-1] {
 	case "text":
-		if d.page != nil && d.parent() == "revision" { // other parents hold secondary slots
+		if d.page != nil && d.needed && d.parent() == "revision" { // other parents hold secondary slots
+			if d.page.raw == nil {
+				d.page.raw = d.texts.take()
+			}
 			d.page.raw = append(d.page.raw, data...)
 		}
 	case "title", "ns", "id", "model", "namespace", "sitename", "base":
@@ -221,7 +264,9 @@ func (d *Dump) close(tok *token) (*Page, error) {
 	case "siteinfo", "namespaces":
 		d.siteinfo(name)
 	case "page":
-		d.field(name)
+		if err := d.field(name); err != nil {
+			return nil, err
+		}
 	case "revision":
 		if name == "model" && d.page != nil {
 			d.page.Model = d.value()
@@ -250,9 +295,9 @@ func (d *Dump) siteinfo(name string) {
 	}
 }
 
-func (d *Dump) field(name string) {
+func (d *Dump) field(name string) error {
 	if d.page == nil {
-		return
+		return nil
 	}
 	switch name {
 	case "title":
@@ -262,7 +307,12 @@ func (d *Dump) field(name string) {
 	case "ns":
 		number, err := strconv.Atoi(d.value())
 		d.page.Namespace, d.hasNS = number, err == nil
+		d.needed = d.needs == nil || !d.hasNS || d.needs(number)
+		if d.hasty && !d.needed {
+			return d.xml.skipTo("</page>")
+		}
 	}
+	return nil
 }
 
 // finish hands out the page; dumps older than schema 0.6 do not say the namespace, there the title tells.

@@ -2,9 +2,7 @@ package wiki
 
 import (
 	"bytes"
-	"encoding/binary"
 	"html"
-	"math/bits"
 	"strconv"
 	"unicode/utf8"
 )
@@ -15,7 +13,7 @@ func appendXMLText(dst, src []byte) []byte {
 	done := 0
 	for i := nextUnusual(src, 0); i < len(src); i = nextUnusual(src, i+1) {
 		c := src[i]
-		if c == '\n' || c == '\t' {
+		if c == '\t' || c >= ' ' && c != '&' {
 			continue
 		}
 		dst = append(dst, src[done:i]...)
@@ -39,22 +37,6 @@ func appendXMLText(dst, src []byte) []byte {
 		dst = bytes.ToValidUTF8(dst, []byte("\uFFFD"))
 	}
 	return dst
-}
-
-// nextUnusual returns the place of the first '&' or control character at or after i, looking at eight bytes at a time.
-func nextUnusual(s []byte, i int) int {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	for ; i+8 <= len(s); i += 8 {
-		v := binary.LittleEndian.Uint64(s[i:])
-		and := v ^ ones*'&'
-		if found := ((v-ones*' ')&^v | (and-ones)&^and) & tops; found != 0 {
-			return i + bits.TrailingZeros64(found)/8 // the lowest mark is exact, those above may be borrows
-		}
-	}
-	for i < len(s) && s[i] >= ' ' && s[i] != '&' {
-		i++
-	}
-	return i
 }
 
 func appendLegal(dst []byte, r rune) []byte {

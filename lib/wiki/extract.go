@@ -70,6 +70,7 @@ func plural(n int, noun string) string {
 type job struct {
 	page *Page
 	text string
+	size int           // of text, in characters
 	done chan struct{} // closed when text is there
 }
 
@@ -80,7 +81,9 @@ func (e *Extractor) Scan(ctx context.Context, r io.Reader, name string, spool *S
 	if err != nil {
 		return err
 	}
+	dump.needs, dump.hasty = isTemplate, true
 	if spool != nil {
+		dump.needs, dump.hasty = e.scans, false // there is no second reading
 		spool.name = name
 	}
 	templates := make(chan *Page, 8)
@@ -88,6 +91,7 @@ func (e *Extractor) Scan(ctx context.Context, r io.Reader, name string, spool *S
 	adding.Go(func() {
 		for page := range templates {
 			e.Templates.Add(page)
+			page.release()
 		}
 	})
 	defer adding.Wait()
@@ -104,23 +108,31 @@ func (e *Extractor) Scan(ctx context.Context, r io.Reader, name string, spool *S
 			return err
 		}
 		seen()
+		if spool != nil && e.takes(page, &spool.passed) {
+			if err := spool.write(page); err != nil {
+				return err
+			}
+		}
 		if page.Namespace == templateNamespace {
-			templates <- page
-		}
-		if spool == nil || !e.takes(page, &spool.passed) {
-			continue
-		}
-		if err := spool.write(page); err != nil {
-			return err
+			templates <- page // which gives its text back
+		} else {
+			page.release()
 		}
 	}
 	return ctx.Err()
 }
 
+func isTemplate(namespace int) bool { return namespace == templateNamespace }
+
+// scans tells whether Scan needs the text of pages in a namespace for a spool or the templates.
+func (e *Extractor) scans(namespace int) bool { return isTemplate(namespace) || e.wants(namespace) }
+
+func (e *Extractor) wants(namespace int) bool { return slices.Contains(e.wanted(), namespace) }
+
 // takes tells whether a page is to be extracted, and counts it otherwise.
 func (e *Extractor) takes(page *Page, passed *Counts) bool {
 	switch {
-	case !slices.Contains(e.wanted(), page.Namespace):
+	case !e.wants(page.Namespace):
 		passed.OtherNamespace++
 	case page.Redirect:
 		passed.Redirects++
@@ -140,6 +152,7 @@ func (e *Extractor) Run(ctx context.Context, r io.Reader, name string, emit func
 	if err != nil {
 		return Counts{}, err
 	}
+	dump.needs = e.wants
 	return e.run(ctx, dump, name, emit)
 }
 
@@ -223,6 +236,7 @@ func (e *Extractor) read(ctx context.Context, from pages, work, queue chan<- *jo
 			return n, err
 		}
 		if !e.takes(page, &n) {
+			page.release()
 			continue
 		}
 		n.Pages++
@@ -239,12 +253,15 @@ func (e *Extractor) read(ctx context.Context, from pages, work, queue chan<- *jo
 // parse is a worker.
 func (e *Extractor) parse(work <-chan *job) {
 	var cleaner *Cleaner
+	var wikitext []byte
 	for j := range work {
 		if cleaner == nil || cleaner.site != j.page.site {
 			cleaner = NewCleaner(j.page.site, e.Templates, e.Keep)
 		}
-		j.text = cleaner.Text(j.page.Title, j.page.Wikitext())
-		j.page.raw = nil
+		wikitext = appendXMLText(wikitext[:0], j.page.raw)
+		j.text = cleaner.Text(j.page.Title, wikitext)
+		j.size = characters(j.text)
+		j.page.release()
 		close(j.done)
 	}
 }
@@ -253,12 +270,11 @@ func (e *Extractor) write(queue <-chan *job, emit func(corpus.Document) error) (
 	var n Counts
 	for j := range queue {
 		<-j.done
-		length := Length(j.text)
 		switch {
-		case length == 0:
+		case j.size == 0:
 			n.Empty++
 			continue
-		case length < e.MinChars:
+		case j.size < e.MinChars:
 			n.Short++
 			continue
 		}
@@ -266,7 +282,7 @@ func (e *Extractor) write(queue <-chan *job, emit func(corpus.Document) error) (
 			return n, err
 		}
 		n.Documents++
-		n.Characters += int64(length)
+		n.Characters += int64(j.size)
 	}
 	return n, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"hpcbert/lib/stream"
 
@@ -22,6 +23,7 @@ type Spool struct {
 	in     *bufio.Reader
 	record []byte
 	sites  []*Site
+	texts  texts
 	passed Counts // of the dump's other pages
 }
 
@@ -90,23 +92,26 @@ func (s *Spool) Next() (*Page, error) {
 	if err != nil || site >= uint64(len(s.sites)) {
 		return nil, s.damaged(err)
 	}
-	p := &Page{site: s.sites[site]}
+	p := &Page{site: s.sites[site], from: &s.texts}
 	namespace, err := binary.ReadVarint(s.in)
 	p.Namespace = int(namespace)
-	var fields [3][]byte
-	for i := range fields {
+	for _, field := range []*string{&p.ID, &p.Title} {
 		if err == nil {
-			fields[i], err = s.field()
+			s.record, err = s.field(s.record)
+			*field = string(s.record)
 		}
+	}
+	if err == nil {
+		p.raw, err = s.field(s.texts.take())
 	}
 	if err != nil {
 		return nil, s.damaged(err)
 	}
-	p.ID, p.Title, p.raw = string(fields[0]), string(fields[1]), fields[2]
 	return p, nil
 }
 
-func (s *Spool) field() ([]byte, error) {
+// field reads a field into room, or a larger one.
+func (s *Spool) field(room []byte) ([]byte, error) {
 	n, err := binary.ReadUvarint(s.in)
 	if err != nil {
 		return nil, err
@@ -114,9 +119,9 @@ func (s *Spool) field() ([]byte, error) {
 	if n > maxToken {
 		return nil, io.ErrUnexpectedEOF
 	}
-	field := make([]byte, n)
-	_, err = io.ReadFull(s.in, field)
-	return field, err
+	room = slices.Grow(room[:0], int(n))[:n]
+	_, err = io.ReadFull(s.in, room)
+	return room, err
 }
 
 func (s *Spool) damaged(err error) error {

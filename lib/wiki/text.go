@@ -1,7 +1,5 @@
 package wiki
 
-import "unicode/utf8"
-
 // Keep says what of an article is text beside its paragraphs.
 type Keep struct {
 	Lists    bool // the items of lists, and indented lines
@@ -79,9 +77,6 @@ func lastByte(b []byte) byte {
 	}
 	return b[len(b)-1]
 }
-
-// Length counts characters, as --min-chars does.
-func Length(text string) int { return utf8.RuneCountInString(text) }
 
 // skipBlanks returns how many blanks begin s when dst ends at the start of a line: text behind a table, link or tag that was taken
 // away there is not indented. Text behind a template is: the template mostly stood for the begin of the sentence ("{{nihongo|...}} is

@@ -3,6 +3,7 @@ package wiki
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -165,5 +166,30 @@ func TestCleanerForgetsThePageBefore(t *testing.T) {
 	c.Text("", []byte(strings.Repeat("[[a|{{b <ref> <div> <math>x</math> {| '''", 100)))
 	if got := c.Text("", []byte("A <math>y</math> ]] }} |} b</div> c</ref>.")); got != "A formula_1 b c." {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Each kind of byte at each place of a word of eight.
+func TestSearchesByWords(t *testing.T) {
+	for c := range 256 {
+		for n := range 18 {
+			for _, around := range []string{"x", "\n", " ", "!", "é", "\x7f"} {
+				s := strings.Repeat(around, n) + string([]byte{byte(c)}) + strings.Repeat(around, 17-n)
+				if got, want := characters(strings.ToValidUTF8(s, "?")), utf8.RuneCountInString(strings.ToValidUTF8(s, "?")); got != want {
+					t.Errorf("%q: %d characters, want %d", s, got, want)
+				}
+				want := strings.IndexFunc(s, func(r rune) bool { return r == '&' || r < ' ' && r != '\n' })
+				at := nextUnusual([]byte(s), 0)
+				for at < len(s) && (s[at] >= ' ' || s[at] == '\n') && s[at] != '&' { // an early stop
+					if s[at-1] != '\n' {
+						t.Errorf("%q: stops at %d", s, at)
+					}
+					at = nextUnusual([]byte(s), at+1)
+				}
+				if at != want && (want >= 0 || at != len(s)) {
+					t.Errorf("%q: %d, want %d", s, at, want)
+				}
+			}
+		}
 	}
 }

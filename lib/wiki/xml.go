@@ -176,8 +176,43 @@ func (t *tokenizer) until(left, right string) ([]byte, int64, error) {
 	return inner, offset, nil
 }
 
+// skipTo passes over what stands before the end tag, unless it holds comments or the like, which may hold such a tag too, or the input ends before.
+func (t *tokenizer) skipTo(endTag string) error {
+	n, err := t.find(0, endTag)
+	switch {
+	case err == io.EOF:
+		return nil
+	case err != nil:
+		return err
+	case !bytes.Contains(t.buf[t.pos:t.pos+n], []byte("<!")):
+		t.pos += n
+	}
+	return nil
+}
+
+// shortTag consumes a tag without attributes that is all there and tells whether that was one: most are.
+func (t *tokenizer) shortTag() bool {
+	window := t.buf[t.pos+1 : t.end]
+	kind, n := startTag, 0
+	if len(window) > 0 && window[0] == '/' {
+		kind, window = endTag, window[1:]
+	}
+	for n < len(window) && (window[n]|0x20 >= 'a' && window[n]|0x20 <= 'z') {
+		n++
+	}
+	if n == 0 || n == len(window) || window[n] != '>' {
+		return false
+	}
+	t.tok = token{kind: kind, name: window[:n], offset: t.offset()}
+	t.pos = t.end - len(window) + n + 1
+	return true
+}
+
 // tag consumes a start, end or empty tag. A '>' inside a quoted value does not end it.
 func (t *tokenizer) tag() error {
+	if t.shortTag() {
+		return nil
+	}
 	var quote byte
 	checked, n := 1, 0
 	for n == 0 {

@@ -1,0 +1,45 @@
+package wiki
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Searches that look at eight bytes at a time. A mark is the top bit of a byte of a word.
+const (
+	ones = 0x0101010101010101
+	tops = 0x80 * ones
+	rest = 0x7f * ones
+)
+
+// nextUnusual returns the place of the first '&' or control character but '\n' at or after i. It may stop early, behind a '\n'.
+func nextUnusual(s []byte, i int) int {
+	for ; i+8 <= len(s); i += 8 {
+		v := binary.LittleEndian.Uint64(s[i:])
+		and, end := v^ones*'&', v^ones*'\n'
+		ends := ^(end&rest + rest | end) & tops // exact, so that it takes away no other mark
+		if found := ((v-ones*' ')&^v | (and-ones)&^and) & tops &^ ends; found != 0 {
+			return i + bits.TrailingZeros64(found)/8 // the lowest mark of each kind is exact, those above may be borrows
+		}
+	}
+	for i < len(s) && (s[i] >= ' ' || s[i] == '\n') && s[i] != '&' {
+		i++
+	}
+	return i
+}
+
+// characters counts those of UTF-8: the bytes that do not continue one.
+func characters(s string) int {
+	n := len(s)
+	for ; len(s) >= 8; s = s[8:] {
+		v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | // one load, to the compiler
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		n -= bits.OnesCount64(v & (^v << 1) & tops)
+	}
+	for i := range len(s) {
+		if s[i]&0xc0 == 0x80 {
+			n--
+		}
+	}
+	return n
+}
