@@ -123,29 +123,46 @@ func (c *Cleaner) paragraph(line []byte) (text []byte, ok bool) {
 // finishLine appends what a reader sees of the line.
 func (c *Cleaner) finishLine(dst, line []byte, numbers *numbering) []byte {
 	start := len(dst)
-	done := 0
-	for i := 0; i < len(line); {
-		if !special[line[i]] || line[i] == ' ' && i > done && line[i-1] != ' ' { // a blank between words
-			i++
-			continue
+	for {
+		n := plainWords(line)
+		dst = append(dst, line[:n]...)
+		if n == len(line) {
+			return dst
 		}
-		dst = append(dst, line[done:i]...)
-		var n int
-		dst, n = c.finishByte(dst, line[i:], len(dst) == start, numbers)
-		i += n
-		done = i
+		line = line[n:]
+		dst, n = c.finishByte(dst, line, len(dst) == start, numbers)
+		line = line[n:]
 	}
-	return append(dst, line[done:]...)
 }
 
-var special = func() (is [256]bool) {
-	for _, c := range []byte("&_ \t[]{}\xc2\xe2") {
-		is[c] = true
+// plainWords returns how many bytes line begins with that stay as they are: words and a blank between two of them. It decides once a byte: a
+// branch for each blank cost more than all else.
+func plainWords(line []byte) int {
+	before := blank
+	for i, c := range line {
+		is := classes[c]
+		if is&special|is&before&blank != 0 {
+			return i
+		}
+		before = is
 	}
+	return len(line)
+}
+
+const (
+	blank   byte = 1
+	special byte = 2
+)
+
+var classes = func() (of [256]byte) {
 	for c := range ' ' {
-		is[c] = true
+		of[c] = special
 	}
-	return is
+	for _, c := range []byte("&_[]{}\xc2\xe2") {
+		of[c] = special
+	}
+	of[' '] = blank
+	return of
 }()
 
 // finishByte appends what the special byte s[0] and its followers stand for and returns how many bytes that took.

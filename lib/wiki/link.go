@@ -16,8 +16,17 @@ type link struct {
 // their captions; brackets without a partner vanish at the end of the paragraph, an unfinished file link with the rest of its line.
 func (c *Cleaner) replaceLinks(dst, s []byte) []byte {
 	c.links = c.links[:0]
-	done := 0
+	done, opening := 0, -1
 	for i := 0; i < len(s); i++ {
+		if len(c.links) == 0 { // then nothing matters but brackets
+			if opening < i {
+				opening = i + indexOrEnd(s[i:], '[')
+			}
+			i += indexOrEnd(s[i:opening], ']')
+		}
+		if i == len(s) {
+			break
+		}
 		if !linkBytes[s[i]] {
 			continue
 		}
@@ -54,6 +63,34 @@ func (c *Cleaner) replaceLinks(dst, s []byte) []byte {
 
 var linkBytes = [256]bool{'[': true, ']': true, '|': true, '\n': true}
 
+// indexOrEnd returns the place of the first c, the length of s when there is none.
+func indexOrEnd(s []byte, c byte) int {
+	if i := bytes.IndexByte(s, c); i >= 0 {
+		return i
+	}
+	return len(s)
+}
+
+const usualLink = 300 // bytes; nothing is looked for farther away, again and again where brackets stay open
+
+// wholeLink treats the internal link that starts s when it ends in its line and holds no other one, as most do. It returns how much of s that
+// took, 0 for other links.
+func (c *Cleaner) wholeLink(dst, s []byte) ([]byte, int) {
+	body := s[2:min(len(s), usualLink)]
+	end := bytes.IndexByte(body, ']')
+	if end < 0 || end+1 == len(body) || body[end+1] != ']' || bytes.IndexByte(body[:end], '[') >= 0 || bytes.IndexByte(body[:end], '\n') >= 0 {
+		return dst, 0
+	}
+	body = body[:end]
+	text := c.linkText(body, bytes.IndexByte(body, '|'))
+	dst = append(dst, text...)
+	taken := end + 4
+	if len(text) == 0 {
+		taken += skipBlanks(dst, s[taken:])
+	}
+	return dst, taken
+}
+
 // openLink treats the '[' at s[i] and returns where the input goes on.
 func (c *Cleaner) openLink(dst, s []byte, i int) ([]byte, int) {
 	rest := s[i:]
@@ -61,6 +98,9 @@ func (c *Cleaner) openLink(dst, s []byte, i int) ([]byte, int) {
 		return append(dst, '['), i + 1
 	}
 	if len(rest) > 1 && rest[1] == '[' && !(len(rest) > 2 && rest[2] == '[') {
+		if dst, n := c.wholeLink(dst, rest); n > 0 {
+			return dst, i + n
+		}
 		c.links = append(c.links, link{at: len(dst)})
 		return append(dst, "[["...), i + 2
 	}
@@ -104,17 +144,22 @@ func (c *Cleaner) closeLink(dst, s []byte, i int) ([]byte, int) {
 
 // finishLink replaces the internal link that ends dst by its text.
 func (c *Cleaner) finishLink(dst []byte, l link) []byte {
-	target, label := dst[l.at+2:], dst[l.at+2:]
-	if l.label != 0 {
-		target, label = dst[l.at+2:l.label-1], dst[l.label:]
+	return append(dst[:l.at], c.linkText(dst[l.at+2:], l.label-1-(l.at+2))...)
+}
+
+// linkText returns what is seen of an internal link, given what stands between its brackets and the place of its first bar, negative without.
+func (c *Cleaner) linkText(body []byte, bar int) []byte {
+	target, label := body, body
+	if bar >= 0 {
+		target, label = body[:bar], body[bar+1:]
 	}
 	switch {
 	case bytes.IndexByte(target, ':') >= 0 && c.site.leavesArticles(string(target)):
-		return dst[:l.at]
-	case l.label == 0 && len(label) > 0 && label[0] == ':':
+		return nil
+	case bar < 0 && len(label) > 0 && label[0] == ':':
 		label = label[1:]
 	}
-	return append(dst[:l.at], bytes.TrimSpace(label)...)
+	return bytes.TrimSpace(label)
 }
 
 // endLine gives up links that cannot go on in the next line: all of them at the end of a paragraph, else those that still lack the
