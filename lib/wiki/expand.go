@@ -9,6 +9,7 @@ import (
 const (
 	maxDepth = 60       // calls and parameters inside each other
 	maxWork  = 32 << 20 // bytes looked at
+	maxKept  = 1 << 20  // bytes of expansions for later pages
 )
 
 // expander replaces {{calls}} and {{{parameters}}} by what they stand for. Arguments are expanded when a template asks for them, once.
@@ -24,6 +25,10 @@ type expander struct {
 	work     int // left
 	args     []argument
 	values   []byte // of arguments
+
+	kept     map[*template]expansion // see bare
+	keptSize int
+	titled   bool // the title was asked for
 }
 
 // frame is a text under expansion with the arguments of the call that led to it; the page has none.
@@ -182,8 +187,11 @@ func (x *expander) call(dst []byte, f *frame, i int) []byte {
 	}
 	t := x.templates.find(x.site, name)
 	dst = dst[:start]
-	if t == nil || calls(f, t) {
+	switch {
+	case t == nil || calls(f, t):
 		return dst
+	case bar == hi && x.depth == 1:
+		return x.bare(dst, f, t)
 	}
 	base := len(x.args)
 	args := x.more(f, argument{equals: -1}, bar, hi, next)[1:]
@@ -191,6 +199,33 @@ func (x *expander) call(dst []byte, f *frame, i int) []byte {
 	dst = x.expand(dst, &frame{t.markup(), args, t, f}, 0, len(t.text), 0)
 	x.args = x.args[:base]
 	return dst
+}
+
+// bare appends a template that a page calls without arguments, as navigation boxes and stub notes are: the same text on every page, unless it
+// asks for the page's title. It is expanded once and kept.
+func (x *expander) bare(dst []byte, page *frame, t *template) []byte {
+	if kept, ok := x.kept[t]; ok && x.work >= kept.work {
+		x.work -= kept.work
+		return append(dst, kept.text...)
+	}
+	start, before := len(dst), x.work
+	x.titled = false
+	dst = x.expand(dst, &frame{t.markup(), nil, t, page}, 0, len(t.text), 0)
+	size := len(dst) - start + perTemplate
+	if x.titled || x.work < 0 || size > maxKept {
+		return dst
+	}
+	if x.keptSize += size; x.kept == nil || x.keptSize > maxKept {
+		x.kept, x.keptSize = make(map[*template]expansion), size
+	}
+	x.kept[t] = expansion{bytes.Clone(dst[start:]), before - x.work}
+	return dst
+}
+
+// expansion is what a template without arguments comes to, and the work it was.
+type expansion struct {
+	text []byte
+	work int
 }
 
 // calls tells whether a frame is inside a call of t already.

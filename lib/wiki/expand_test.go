@@ -2,6 +2,7 @@ package wiki
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -137,6 +138,30 @@ func TestTemplateLimit(t *testing.T) {
 	}
 	if ts.Count != 2 || ts.LeftOut != 3 || ts.String() != "2 templates, 3 left out" {
 		t.Errorf("%v", ts)
+	}
+}
+
+// What a cleaner keeps from page to page never shows: it makes of each page what a new one makes of it.
+func TestPagesDoNotInfluenceEachOther(t *testing.T) {
+	site := newSite()
+	templates := library(site, "Template:Note", "a [[note|remark]]", "Template:Here", "this is {{PAGENAME}} {{NAMESPACENUMBER}}", "Template:Over", "over {{here}}", "Template:Outer", "{{note}} and {{over}}",
+		"Template:Large", strings.Repeat("large ", maxKept/6), "Template:Big", strings.Repeat("big ", maxKept/5), "Template:Huge", strings.Repeat("{{big}}", 10), "Template:Loop", "l{{loop}}", "Template:Echo", "e{{{1|{{FULLPAGENAME}}}}}")
+	calls := []string{"{{note}}", "{{here}}", "{{over}}", "{{outer}}", "{{large}}", "{{big}}", "{{loop}}", "{{echo}}", "{{echo|{{note}}}}", "{{echo|{{here}}}}", "{{huge}}", " ", "\n", "''", "{{#if:{{note}}|{{over}}}}"}
+	kept := NewCleaner(site, templates, Keep{})
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 300 {
+		title := fmt.Sprintf("%s%d", []string{"", "Help:"}[i%2], i)
+		text := "Begin "
+		for range r.IntN(6) {
+			text += calls[r.IntN(len(calls))]
+		}
+		want := NewCleaner(site, templates, Keep{}).Text(title, []byte(text))
+		if got := kept.Text(title, []byte(text)); got != want {
+			t.Fatalf("page %d, %q: %.200q, want %.200q", i, text, got, want)
+		}
+	}
+	if got, want := kept.Text("Last", []byte("Begin {{note}}, {{over}}.")), "Begin a remark, over this is Last 0."; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

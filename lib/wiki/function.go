@@ -99,24 +99,21 @@ func (x *expander) variable(name []byte) (string, bool) {
 	if len(name) > 24 {
 		return "", false
 	}
-	title := x.title
-	_, inNamespace := x.site.namespace(title)
-	_, page, _ := strings.Cut(title, ":")
-	if !inNamespace {
-		page = title
-	}
 	word := string(name)
 	if strings.HasSuffix(word, "EE") { // for addresses
 		word = word[:len(word)-1]
 	}
 	switch word {
 	case "PAGENAME", "BASEPAGENAME", "SUBPAGENAME", "ROOTPAGENAME", "ARTICLEPAGENAME", "SUBJECTPAGENAME":
+		_, page := x.pageTitle()
 		return string(appendGuarded(nil, []byte(page))), true
 	case "FULLPAGENAME":
+		title, _ := x.pageTitle()
 		return string(appendGuarded(nil, []byte(title))), true
 	case "SITENAME":
 		return x.site.Name, true
 	case "NAMESPACENUMBER":
+		title, _ := x.pageTitle()
 		number, _ := x.site.namespace(title)
 		return strconv.Itoa(number), true
 	case "CONTENTLANGUAGE", "CONTENTLANG":
@@ -127,6 +124,16 @@ func (x *expander) variable(name []byte) (string, bool) {
 		return "=", true
 	}
 	return "", false
+}
+
+// pageTitle returns the page's title, and that without its namespace.
+func (x *expander) pageTitle() (full, name string) {
+	x.titled = true
+	if _, in := x.site.namespace(x.title); !in {
+		return x.title, x.title
+	}
+	_, name, _ = strings.Cut(x.title, ":")
+	return x.title, name
 }
 
 // appendNth appends an argument without blanks around it, nothing when there is none.
