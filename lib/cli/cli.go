@@ -34,12 +34,12 @@ type Program struct {
 
 // Common holds the options of every program; embed it in a program's options.
 type Common struct {
-	Threads int  `short:"j" long:"threads" value-name:"N" description:"threads to use (default: OMP_NUM_THREADS, else the cores this process may run on, shared by the ranks of a node)"`
-	Quiet   bool `short:"q" long:"quiet" description:"print warnings and errors only"`
-	Verbose bool `short:"v" long:"verbose" description:"print more"`
-	LogJSON bool `long:"log-json" description:"messages as JSON lines"`
-	Version bool `long:"version" description:"print the version and exit"`
-	Man     bool `long:"man" description:"print the man page in roff and exit"`
+	Threads Threads `short:"j" long:"threads" value-name:"N" description:"threads to use (default: OMP_NUM_THREADS, else the cores this process may run on, shared by the ranks of a node)"`
+	Quiet   bool    `short:"q" long:"quiet" description:"print warnings and errors only"`
+	Verbose bool    `short:"v" long:"verbose" description:"print more"`
+	LogJSON bool    `long:"log-json" description:"messages as JSON lines"`
+	Version bool    `long:"version" description:"print the version and exit"`
+	Man     bool    `long:"man" description:"print the man page in roff and exit"`
 }
 
 func (c *Common) common() *Common { return c }
@@ -62,6 +62,7 @@ type Env struct {
 	json    bool
 	silent  bool // not rank 0: errors only
 	start   time.Time
+	cancel  context.CancelCauseFunc // ends the run
 	mu      sync.Mutex
 	signals chan os.Signal // nil in tests
 	stop    chan os.Signal // set by CatchStop
@@ -87,14 +88,16 @@ func Run(p Program, o Options, work Work, args []string, env *Env) int {
 	parser := flags.NewNamedParser(p.Name, flags.HelpFlag|flags.PassDoubleDash)
 	parser.ShortDescription, parser.LongDescription = p.Summary, p.Summary+"\n\n"+p.Help
 	parser.Usage = strings.TrimSpace("[OPTION...] " + p.Args)
-	if _, err := parser.AddGroup("Options", "", o); err != nil {
+	group, err := parser.AddGroup("Options", "", o)
+	if err != nil {
 		panic(err) // a mistake in the program's option tags
 	}
+	markRequired(group.Options())
 	args = foldUnderscores(args)
 	rare := rareOptions(parser, args)
 	rest, err := parser.ParseArgs(args)
 	c := o.common()
-	env.quiet, env.verbose, env.json, env.threads = c.Quiet, c.Verbose, c.LogJSON, c.Threads
+	env.quiet, env.verbose, env.json, env.threads = c.Quiet, c.Verbose, c.LogJSON, int(c.Threads)
 	var flagError *flags.Error
 	switch {
 	case errors.As(err, &flagError) && flagError.Type == flags.ErrHelp:
@@ -112,21 +115,23 @@ func Run(p Program, o Options, work Work, args []string, env *Env) int {
 	case c.Man:
 		writeManPage(env.Stdout, parser, p)
 		return 0
-	case err != nil:
-		return env.Fail(fault.WithHint(fault.Usagef("%s", strings.TrimSpace(err.Error())), "%s --help lists the options", p.Name))
-	case c.Threads < 0:
-		return env.Fail(fault.Usagef("option -j: %d threads", c.Threads))
+	}
+	if err := usage(p, group.Options(), rest, err); err != nil {
+		return env.Fail(err)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	env.cancel = cancel
 	if env.signals != nil {
 		notify(env.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
-		go env.watchSignals(cancel) // as long as the process: signals must not kill it while it tells how it ended
+		go env.watchSignals() // as long as the process: signals must not kill it while it tells how it ended
 	}
 	err = work(ctx, env, rest)
 	var caught caughtSignal
 	if errors.As(context.Cause(ctx), &caught) && err != nil {
-		env.message("error", "stopped by %v", os.Signal(caught.Signal))
+		if caught.Signal != syscall.SIGPIPE {
+			env.message("error", "stopped by %v", os.Signal(caught.Signal))
+		}
 		return 128 + int(caught.Signal)
 	}
 	return env.Fail(err)
@@ -218,7 +223,7 @@ type caughtSignal struct{ syscall.Signal }
 
 func (c caughtSignal) Error() string { return c.Signal.String() }
 
-func (e *Env) watchSignals(cancel context.CancelCauseFunc) {
+func (e *Env) watchSignals() {
 	for s := range e.signals {
 		e.mu.Lock()
 		report, stop := e.report, e.stop
@@ -231,7 +236,7 @@ func (e *Env) watchSignals(cancel context.CancelCauseFunc) {
 		case stop != nil:
 			e.requestStop(s.(syscall.Signal), stop)
 		default:
-			cancel(caughtSignal{s.(syscall.Signal)})
+			e.cancel(caughtSignal{s.(syscall.Signal)})
 		}
 	}
 }

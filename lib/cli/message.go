@@ -3,21 +3,23 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 )
 
-// message prints "name: kind: text" on standard error.
+// message prints "name: kind: text" on standard error, a line for each of the text.
 func (e *Env) message(kind, format string, a ...any) {
-	text := fmt.Sprintf(format, a...)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.json {
-		line, _ := json.Marshal(map[string]string{"tool": e.Name, "kind": kind, "text": text, "time": time.Now().UTC().Format(time.RFC3339Nano)})
-		fmt.Fprintf(e.Stderr, "%s\n", line)
-		return
+	for text := range strings.SplitSeq(fmt.Sprintf(format, a...), "\n") {
+		if e.json {
+			line, _ := json.Marshal(map[string]string{"tool": e.Name, "kind": kind, "text": text, "time": time.Now().UTC().Format(time.RFC3339Nano)})
+			fmt.Fprintf(e.Stderr, "%s\n", line)
+		} else {
+			fmt.Fprintf(e.Stderr, "%s: %s: %s\n", e.Name, kind, text)
+		}
 	}
-	fmt.Fprintf(e.Stderr, "%s: %s: %s\n", e.Name, kind, text)
 }
 
 // Silence drops all messages but errors: ranks other than 0 call it.

@@ -1,11 +1,25 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
 )
+
+// Threads is the value of -j; 0, which cannot be given, leaves the number to Env.Threads and Env.Placement.
+type Threads int
+
+// UnmarshalFlag reads the value of the option.
+func (t *Threads) UnmarshalFlag(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return fmt.Errorf("%q is not a number of threads such as 4 (without -j it is chosen)", text)
+	}
+	*t = Threads(n)
+	return nil
+}
 
 // Placement is how a program that computes uses the cores of its node.
 type Placement struct {

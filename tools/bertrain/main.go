@@ -65,9 +65,9 @@ USR2, TERM, INT and HUP save and stop within seconds; a second TERM or INT ends 
 
 type options struct {
 	cli.Common
-	Config       string   `long:"config" value-name:"FILE" required:"true" description:"model shape, as config.json (required)"`
-	Data         string   `long:"data" value-name:"DIR" required:"true" description:"folder of HDF5 training shards (required)"`
-	Output       string   `short:"o" long:"output" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics (required)"`
+	Config       string   `long:"config" value-name:"FILE" required:"true" description:"model shape, as config.json"`
+	Data         string   `long:"data" value-name:"DIR" required:"true" description:"folder of HDF5 training shards"`
+	Output       string   `short:"o" long:"output" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics"`
 	GlobalBatch  int      `long:"global-batch" value-name:"N" default:"32" description:"sequences of an update"`
 	MicroBatch   int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once"`
 	Steps        int      `long:"steps" value-name:"N" default:"1000" description:"updates; the schedule's length"`

@@ -115,6 +115,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	defer in.Close()
+	env.EndWithReader(o.Output)
 	out, err := stream.Create(o.Output, env.Stdout)
 	if err != nil {
 		return err

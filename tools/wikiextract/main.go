@@ -111,6 +111,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, dumps []string) (err er
 	if len(dumps) == 0 {
 		dumps = []string{"-"}
 	}
+	env.EndWithReader(o.Output)
 	out, err := stream.Create(o.Output, env.Stdout)
 	if err != nil {
 		return err

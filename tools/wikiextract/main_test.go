@@ -202,7 +202,7 @@ func TestFaults(t *testing.T) {
 		{"malformed XML", strings.Replace(dump, "</title>", "</titel>", 1), nil, 1, "byte 77: malformed XML: </titel> where </title> is due"},
 		{"no article", dump, []string{"--namespaces=4"}, 1, "no article with text in namespace 4: 3 pages, 3 in other namespaces"},
 		{"all too short", dump, []string{"--min-chars=1000"}, 1, "2 too short"},
-		{"bad flag", dump, []string{"--frobnicate"}, 2, "unknown flag `frobnicate'"},
+		{"bad flag", dump, []string{"--frobnicate"}, 2, "unknown option --frobnicate"},
 		{"bad format", dump, []string{"--format=html"}, 2, `option --format: "html", want json, doc or line`},
 		{"bad namespaces", dump, []string{"--namespaces=Talk"}, 2, `option --namespaces: "Talk" is not a number`},
 		{"no namespaces", dump, []string{"--namespaces="}, 2, `option --namespaces: "" is not a number`},

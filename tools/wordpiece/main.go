@@ -74,7 +74,7 @@ Memory: about 25 MiB (50 with the multilingual vocabulary) and 4 MiB a thread (2
 
 type options struct {
 	cli.Common
-	Vocab  string `long:"vocab" value-name:"FILE" description:"vocabulary, one piece a line (required)"`
+	Vocab  string `long:"vocab" value-name:"FILE" required:"true" description:"vocabulary, one piece a line"`
 	Cased  bool   `long:"cased" description:"keep capitals and accents, for a cased vocabulary"`
 	Tokens bool   `long:"tokens" description:"write pieces instead of ids"`
 	Decode bool   `long:"decode" description:"read ids, write text"`
@@ -89,8 +89,6 @@ func main() {
 
 func (o *options) check(args []string) error {
 	switch {
-	case o.Vocab == "":
-		return fault.WithHint(fault.Usagef("option --vocab is missing"), "--vocab names a vocabulary file, such as BERT's vocab.txt")
 	case o.Vocab == "-" && (len(args) == 0 || slices.Contains(args, "-")):
 		return fault.Usagef("standard input cannot be both the vocabulary and the text")
 	case o.Tokens && o.Decode, o.Tokens && o.Count, o.Decode && o.Count:
@@ -114,6 +112,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if err != nil {
 		return err
 	}
+	env.EndWithReader(o.Output)
 	out, err := stream.Create(o.Output, env.Stdout)
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func TestRefused(t *testing.T) {
 		status      int
 		says        string
 	}{
-		{"no vocabulary", "a", nil, 2, "option --vocab is missing"},
+		{"no vocabulary", "a", nil, 2, "option --vocab FILE is missing"},
 		{"vocabulary missing", "a", []string{"--vocab", "none"}, 1, "open none: no such file"},
 		{"two modes", "a", []string{"--vocab", vocab, "--decode", "--count"}, 2, "only one can be done"},
 		{"cased decoding", "5", []string{"--vocab", vocab, "--decode", "--cased"}, 2, "--cased does nothing with --decode"},
