@@ -48,7 +48,7 @@ var (
 // TestUsageErrors gives every option of every program what it cannot take, and behind it an option that nobody has, so that nothing is run.
 func TestUsageErrors(t *testing.T) {
 	for _, tool := range tools(t) {
-		help := must(t, tool+" --help").stdout
+		help := must(t, tool+" --help-all").stdout
 		lines := []string{"--no-such", "-j 0", "-j -1 --no-such", "--quiet=yes"}
 		for _, m := range optionOfHelp.FindAllStringSubmatch(help, -1) {
 			lines = append(lines, "--"+m[1]+"='?!' --no-such", "--"+m[1], "--"+m[1]+"=-1x --no-such", "--"+m[1]+"=99999999999999999999 --no-such")
@@ -71,7 +71,7 @@ func TestMissingOptions(t *testing.T) {
 	says := regexp.MustCompile(`^[a-z]+: error: (option \S+ [A-Z]+ is|options (\S+ [A-Z]+, )*\S+ [A-Z]+ and \S+ [A-Z]+ are) missing\n[a-z]+: hint: [a-z]+ --help lists the options\n$`)
 	marked := 0
 	for _, tool := range tools(t) {
-		if !strings.Contains(strings.Join(strings.Fields(must(t, tool+" --help").stdout), " "), "(required") {
+		if !strings.Contains(strings.Join(strings.Fields(must(t, tool+" --help-all").stdout), " "), "(required") {
 			continue
 		}
 		marked++

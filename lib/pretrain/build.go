@@ -24,21 +24,29 @@ type Build struct {
 	Tokenizer  *wordpiece.Tokenizer
 	Vocabulary []byte // the vocabulary file
 	Threads    int
-	Force      bool   // make shards anew whatever the folder holds
+	Force      bool   // make shards anew whatever the folder holds; those of its manifest that are not made anew go
 	Version    string // of the program, for the manifest
 
 	// With Parts > 0 this process makes every Parts-th shard, from the Part-th on (1 is the first); others share the folder with it, and a
 	// run without parts ends the work. See part.go.
 	Part, Parts int
 
-	// Done is told of every shard that is whole, one at a time; skipped ones were so before.
+	// Done, unless nil, is told of every shard that is whole, one at a time; skipped ones were so before. Warn, unless nil, is told what
+	// the user should know although the work goes on.
 	Done func(e ShardEntry, skipped bool)
+	Warn func(text string)
 
 	mu       sync.Mutex
 	manifest *Manifest
 	kept     map[string]ShardEntry // shards that are whole already, by input
-	made     int
+	counts   Counts
 	spare    []*Instances // of shards that are written
+}
+
+// Counts tell what a run made.
+type Counts struct {
+	Made, Kept        int // shards
+	Sequences, Masked int // of the shards made
 }
 
 // OutputName returns the name of the shard made of a text shard: the same without its suffixes, and .hdf5.
@@ -50,14 +58,14 @@ func OutputName(input string) string {
 	return strings.TrimSuffix(name, ".txt") + ".hdf5"
 }
 
-// Run makes the shards, Threads of them at a time, and ends at the first error. It returns the folder's manifest.
-func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
-	inputs = b.share(inputs)
+// Run makes the shards, Threads of them at a time, and ends at the first error.
+func (b *Build) Run(ctx context.Context, all []string) (Counts, error) {
+	inputs := b.share(all)
 	fresh, err := b.check(ctx, inputs)
 	if err != nil {
-		return nil, err
+		return Counts{}, err
 	}
-	undo, err := b.begin(ctx, fresh)
+	undo, err := b.begin(ctx, fresh, all)
 	if err == nil {
 		threads := max(b.Threads/b.workers(inputs), 1) // to compress a shard
 		err = b.each(ctx, inputs, func(ctx context.Context, input string) error { return b.one(ctx, input, threads) })
@@ -66,41 +74,19 @@ func (b *Build) Run(ctx context.Context, inputs []string) (*Manifest, error) {
 		err = b.end()
 	}
 	if err != nil {
-		if fresh && b.made == 0 {
+		if fresh && b.counts.Made == 0 {
 			undo()
 		}
-		return nil, err
+		return Counts{}, err
 	}
-	return b.manifest, nil
+	return b.counts, nil
 }
 
-// Inputs returns the files that the arguments name: a folder means its *.txt files but for vocab.txt, which lies beside HDF5 shards.
-func Inputs(args []string) ([]string, error) {
-	var files []string
-	for _, name := range args {
-		info, err := os.Stat(name)
-		if err != nil {
-			return nil, fault.WithHint(err, "mkpretrain reads text shards, as shard writes them")
-		}
-		if !info.IsDir() {
-			files = append(files, name)
-			continue
-		}
-		entries, err := os.ReadDir(name) // sorted
-		if err != nil {
-			return nil, err
-		}
-		before := len(files)
-		for _, e := range entries {
-			if strings.HasSuffix(e.Name(), ".txt") && e.Name() != "vocab.txt" && !strings.HasPrefix(e.Name(), ".") && !e.IsDir() {
-				files = append(files, filepath.Join(name, e.Name()))
-			}
-		}
-		if len(files) == before {
-			return nil, fault.WithHint(fmt.Errorf("read %s: no .txt file in the folder", name), "give the folder that shard has written, or name files of sentences")
-		}
+// warnf tells the user something.
+func (b *Build) warnf(format string, a ...any) {
+	if b.Warn != nil {
+		b.Warn(fmt.Sprintf(format, a...))
 	}
-	return files, nil
 }
 
 // Plan returns the inputs of which Run would make shards, those not whole yet. It writes nothing.
@@ -123,6 +109,7 @@ func (b *Build) check(ctx context.Context, inputs []string) (fresh bool, err err
 	if err := b.checkInputs(ctx, inputs); err != nil {
 		return false, err
 	}
+	b.warnOfCase()
 	want := &Manifest{Version: b.Version, Options: b.Options, VarySeed: b.VarySeed,
 		Vocabulary: VocabularyEntry{b.Tokenizer.Vocabulary().Size(), b.Tokenizer.Vocabulary().SHA256}}
 	if fresh, err = b.open(want, inputs); err != nil {
@@ -147,6 +134,9 @@ func (b *Build) checkInputs(ctx context.Context, inputs []string) error {
 			return fault.Usagef("%s and %s would both become %s", other, name, out)
 		}
 		outputs[out] = name
+		if !isKind(out, "training") && !isKind(out, "test") {
+			b.warnf(`%s has neither "training" nor "test" in its name: no program will read it by itself`, out)
+		}
 		if _, err := b.seed(name); err != nil {
 			return err
 		}
@@ -198,8 +188,8 @@ func (b *Build) open(want *Manifest, inputs []string) (fresh bool, err error) {
 }
 
 // begin makes the folder, its vocabulary and a manifest that is not complete, so that an interrupted run can be told from a whole one;
-// undo removes them.
-func (b *Build) begin(ctx context.Context, fresh bool) (undo func(), err error) {
+// undo removes them. All are the inputs of all processes.
+func (b *Build) begin(ctx context.Context, fresh bool, all []string) (undo func(), err error) {
 	_, missing := os.Stat(b.Dir)
 	vocabulary := filepath.Join(b.Dir, VocabularyName)
 	_, noVocabulary := os.Stat(vocabulary)
@@ -228,6 +218,11 @@ func (b *Build) begin(ctx context.Context, fresh bool) (undo func(), err error) 
 	}
 	if err := stream.WriteFile(vocabulary, b.Vocabulary); err != nil {
 		return undo, err
+	}
+	if b.Force {
+		if err := removeOthers(b.Dir, all); err != nil {
+			return undo, err
+		}
 	}
 	b.manifest.Complete = false
 	if b.Parts > 0 && (fresh || b.Force) {
@@ -364,11 +359,18 @@ func (b *Build) Instances(ctx context.Context, input string) (*Instances, ShardE
 func (b *Build) finish(e ShardEntry, skipped bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !skipped {
-		b.made++
+	if skipped {
+		b.counts.Kept++
+	} else {
+		b.counts.Made++
+		b.counts.Sequences += e.Rows
+		b.counts.Masked += e.Masked
 		b.manifest.Set(e)
 		if err := b.manifest.write(b.Dir, b.manifestName()); err != nil {
 			return err
+		}
+		if e.Documents == 1 {
+			b.warnf("%s: its only document pairs with itself, so no sequence has a random next one: use fewer, larger shards", e.Input)
 		}
 	}
 	if b.Done != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -222,6 +223,59 @@ func TestBuildErrors(t *testing.T) {
 	}
 }
 
+// TestForcedWithFewerShards: a set made anew leaves no shard of the one before, which would be read with it, and no other file is touched.
+func TestForcedWithFewerShards(t *testing.T) {
+	inputs := writeTexts(t, 4)
+	for _, parts := range []int{0, 2} {
+		dir := t.TempDir()
+		if _, err := newBuild(t, dir).Run(t.Context(), inputs); err != nil {
+			t.Fatal(err)
+		}
+		m, err := ReadManifest(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Set(ShardEntry{File: "../outside.hdf5"})
+		m.Set(ShardEntry{File: "notes.txt"})
+		for _, err := range []error{m.Write(dir), os.WriteFile(filepath.Join(dir, "own_training_0.hdf5"), nil, 0o644), os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o644),
+			os.WriteFile(filepath.Join(dir, "../outside.hdf5"), nil, 0o644)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := newBuild(t, dir).Plan(t.Context(), inputs[:2]); err != nil || len(clitest.ReadFolder(t, dir)) != 4+4 {
+			t.Fatalf("a plan changed the folder, %v", err)
+		}
+		for part := 1; part <= max(parts, 1); part++ {
+			b := newBuild(t, dir)
+			b.Force, b.Options.Seed = true, 7
+			if parts > 0 {
+				b.Part, b.Parts = part, parts
+			}
+			if _, err := b.Run(t.Context(), inputs[:2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last := newBuild(t, dir)
+		last.Options.Seed = 7
+		if n, err := last.Run(t.Context(), inputs[:2]); err != nil || n.Made != 0 || n.Kept != 2 {
+			t.Errorf("%d parts: %+v, %v", parts, n, err)
+		}
+		var names []string
+		for name := range clitest.ReadFolder(t, dir) {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		want := []string{"manifest.json", "notes.txt", "own_training_0.hdf5", "vocab.txt", "x_training_0.hdf5", "x_training_1.hdf5"}
+		if diff := cmp.Diff(want, names); diff != "" {
+			t.Errorf("%d parts (-want +got):\n%s", parts, diff)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "../outside.hdf5")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestSeedPerShard(t *testing.T) {
 	inputs := writeTexts(t, 1)
 	text, err := os.ReadFile(inputs[0])
@@ -298,8 +352,10 @@ func TestBuildPartMissing(t *testing.T) {
 				made++
 			}
 		}
-		m, err := b.Run(t.Context(), inputs)
-		if err != nil || m.Complete != (c.parts == 0) {
+		if _, err := b.Run(t.Context(), inputs); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := ReadManifest(dir); m != nil && m.Complete != (c.parts == 0) || err != nil {
 			t.Errorf("%v: complete %v, %v", c, m != nil && m.Complete, err)
 		}
 	}

@@ -163,13 +163,12 @@ type maker struct {
 	continues []bool // by id: the piece continues a word; nil when every piece is masked alone
 }
 
-// Make makes the instances of a shard (spec: pretraining 1.6). The documents are shuffled in place.
-func Make(ctx context.Context, docs *Documents, vocab *wordpiece.Vocabulary, o Options) (*Instances, error) {
-	return makeIn(ctx, &Instances{}, docs, vocab, o)
-}
-
-// makeIn is Make in the memory of instances that are needed no more.
+// makeIn makes the instances of a shard (spec: pretraining 1.6) in the memory of others that are needed no more. The documents are shuffled
+// in place.
 func makeIn(ctx context.Context, x *Instances, docs *Documents, vocab *wordpiece.Vocabulary, o Options) (*Instances, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
 	x.Options = o
 	m := &maker{Instances: x, rng: newTwister(o.Seed), vocab: vocab, docs: docs}
 	if o.WholeWords {
@@ -183,9 +182,7 @@ func makeIn(ctx context.Context, x *Instances, docs *Documents, vocab *wordpiece
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			if err := m.document(d); err != nil {
-				return nil, fmt.Errorf("make instances of %s: %w", docs.Name, err)
-			}
+			m.document(d)
 		}
 	}
 	shuffle(m.rng, m.rows)
@@ -208,7 +205,7 @@ func (m *maker) reserve() {
 }
 
 // document appends the instances of document d.
-func (m *maker) document(d int) error {
+func (m *maker) document(d int) {
 	longest := m.Options.Seq - 3
 	target := longest
 	if m.rng.random() < m.Options.ShortSeqProb {
@@ -223,18 +220,13 @@ func (m *maker) document(d int) error {
 		if i < len(doc)-1 && length < target {
 			continue
 		}
-		unused, err := m.pair(d, target)
-		if err != nil {
-			return err
-		}
-		i -= unused
+		i -= m.pair(d, target)
 		m.chunk, length = m.chunk[:0], 0
 	}
-	return nil
 }
 
 // pair makes one instance of the sentences in m.chunk and returns how many of them it did not use.
-func (m *maker) pair(d, target int) (unused int, err error) {
+func (m *maker) pair(d, target int) (unused int) {
 	end := 1
 	if len(m.chunk) >= 2 {
 		end = m.rng.between(1, len(m.chunk)-1)
@@ -245,7 +237,8 @@ func (m *maker) pair(d, target int) (unused int, err error) {
 		b, randomNext = m.randomSecond(d, target-length(a))
 		unused = len(m.chunk) - end
 	}
-	return unused, m.emit(a, b, randomNext)
+	m.emit(a, b, randomNext)
+	return unused
 }
 
 // length returns the number of tokens of sentences.
@@ -309,13 +302,9 @@ func appendSpan(to []int32, sentences [][]int32, part span) []int32 {
 }
 
 // emit appends the instance of a and b.
-func (m *maker) emit(a, b [][]int32, randomNext bool) error {
+func (m *maker) emit(a, b [][]int32, randomNext bool) {
 	ofA, ofB := truncate(m.rng, span{0, length(a)}, span{0, length(b)}, m.Options.Seq-3)
 	n := ofA.len() + ofB.len() + 3
-	if n > maxInstanceIDs {
-		err := fmt.Errorf("instance %d has %d ids, more than %d", len(m.rows), n, maxInstanceIDs)
-		return fault.WithHint(err, "sequences longer than %d tokens (--seq) do not fit BERT's positions", maxInstanceIDs)
-	}
 	row := instance{ids: len(m.tokens), tokens: n, first: ofA.len() + 2, mask: len(m.positions), randomNext: randomNext}
 	m.tokens = appendSpan(append(m.tokens, m.vocab.Cls), a, ofA)
 	m.tokens = appendSpan(append(m.tokens, m.vocab.Sep), b, ofB)
@@ -323,7 +312,6 @@ func (m *maker) emit(a, b [][]int32, randomNext bool) error {
 	m.mask(m.tokens[row.ids:])
 	row.masked = len(m.positions) - row.mask
 	m.rows = append(m.rows, row)
-	return nil
 }
 
 // wordBits hold the number of a word's pieces.

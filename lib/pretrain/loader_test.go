@@ -39,7 +39,7 @@ func setOf(t *testing.T, rows ...int) *Set {
 	t.Helper()
 	dir := t.TempDir()
 	for i, n := range rows {
-		if err := WriteShard(context.Background(), filepath.Join(dir, fmt.Sprintf("x_training_%d.hdf5", i)), numberedShard(i, n), 1); err != nil {
+		if err := writeShard(filepath.Join(dir, fmt.Sprintf("x_training_%d.hdf5", i)), numberedShard(i, n), 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -221,7 +221,7 @@ func TestLoaderErrors(t *testing.T) {
 func TestOpenSet(t *testing.T) {
 	shard := func(t *testing.T, dir, name string, s *Shard) {
 		t.Helper()
-		if err := WriteShard(context.Background(), filepath.Join(dir, name), s, 1); err != nil {
+		if err := writeShard(filepath.Join(dir, name), s, 1); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package pretrain
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,8 +11,11 @@ import (
 // Several processes, on machines of their own, can share the work on a folder. They never write the same file: each records its shards in a
 // manifest of its own, and a last run without parts takes these into manifest.json.
 
-// partManifests matches the names that manifestName gives to parts.
-const partManifests = "manifest-*-of-*.json"
+// partManifests matches the names that manifestName gives to parts, anyManifest these and that of the whole.
+const (
+	partManifests = "manifest-*-of-*.json"
+	anyManifest   = "manifest*.json"
+)
 
 func (b *Build) manifestName() string {
 	if b.Parts == 0 {
@@ -74,4 +78,32 @@ func (b *Build) end() error {
 		os.Remove(name) // taken over; one that stays does no harm
 	}
 	return err
+}
+
+// removeOthers removes the shards that the folder's manifests tell of, but for those that are made of inputs: what a set made anew leaves of the
+// one before. Files that no manifest knows stay.
+func removeOthers(dir string, inputs []string) error {
+	made := map[string]bool{}
+	for _, name := range inputs {
+		made[OutputName(name)] = true
+	}
+	manifests, err := filepath.Glob(filepath.Join(dir, anyManifest))
+	if err != nil {
+		return err
+	}
+	for _, name := range manifests {
+		m, err := readManifest(dir, filepath.Base(name))
+		if m == nil || err != nil {
+			continue // damaged: it tells of nothing
+		}
+		for _, e := range m.Shards {
+			if made[e.File] || filepath.Base(e.File) != e.File || filepath.Ext(e.File) != ".hdf5" {
+				continue
+			}
+			if err := os.Remove(filepath.Join(dir, e.File)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -34,14 +34,6 @@ type rowsOf interface {
 	nextSentence(row int, to []int8)
 }
 
-// WriteShard writes s to an HDF5 file, which appears whole or not at all; threads goroutines compress.
-func WriteShard(ctx context.Context, path string, s *Shard, threads int) error {
-	if err := s.check(); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return writeRows(ctx, path, (*shardRows)(s), threads)
-}
-
 // WriteInstances writes the instances of a shard without making the padded arrays in memory.
 func WriteInstances(ctx context.Context, path string, x *Instances, threads int) error {
 	return writeRows(ctx, path, x, threads)

@@ -41,6 +41,11 @@ func originalShard() *Shard {
 	return s
 }
 
+// writeShard writes s as mkpretrain would.
+func writeShard(path string, s *Shard, threads int) error {
+	return writeRows(context.Background(), path, (*shardRows)(s), threads)
+}
+
 func TestReadOriginalLayout(t *testing.T) {
 	s, err := ReadShard(original)
 	if err != nil {
@@ -59,7 +64,7 @@ func TestWriteShardReadsBack(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "x_training_0.hdf5")
 	var first []byte
 	for _, threads := range []int{1, 3} {
-		if err := WriteShard(context.Background(), name, want, threads); err != nil {
+		if err := writeShard(name, want, threads); err != nil {
 			t.Fatal(err)
 		}
 		data, err := os.ReadFile(name)
@@ -200,7 +205,7 @@ func TestReferenceShards(t *testing.T) {
 			}
 			o := c.options
 			o.MaskedLMProb, o.ShortSeqProb, o.LowerCase = 0.15, 0.1, true
-			x, err := Make(context.Background(), docs, tok.Vocabulary(), o)
+			x, err := makeIn(context.Background(), &Instances{}, docs, tok.Vocabulary(), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -247,7 +252,7 @@ func TestH5pyReadsOurShards(t *testing.T) {
 		t.Skip("skipped: no python3 with h5py")
 	}
 	name := filepath.Join(t.TempDir(), "ours.hdf5")
-	if err := WriteShard(context.Background(), name, originalShard(), 2); err != nil {
+	if err := writeShard(name, originalShard(), 2); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(python, "-c", compareScript, name, original).CombinedOutput()
@@ -259,7 +264,7 @@ func TestH5pyReadsOurShards(t *testing.T) {
 // A damaged file is refused, or read where the damage hits nothing that matters, but never brings the process down.
 func TestDamagedShards(t *testing.T) {
 	ours := filepath.Join(t.TempDir(), "ours.hdf5")
-	if err := WriteShard(context.Background(), ours, originalShard(), 1); err != nil {
+	if err := writeShard(ours, originalShard(), 1); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{original, ours} {

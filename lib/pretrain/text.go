@@ -1,20 +1,52 @@
 package pretrain
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
+	"hpcbert/lib/fault"
 	"hpcbert/lib/wordpiece"
 )
 
-// WriteText writes the first n instances for people to read, in the form in which BERT's original program logs its own.
-func (x *Instances) WriteText(w io.Writer, name string, vocab *wordpiece.Vocabulary, n int) error {
-	return writeText(w, name, x, vocab, n)
+// WriteText writes the first n instances of an HDF5 shard, or those that Run would make of a text shard, for people to read, in the form in
+// which BERT's original program logs its own. Without Tokenizer the vocabulary is the one beside the HDF5 shard.
+func (b *Build) WriteText(ctx context.Context, w io.Writer, input string, n int) error {
+	if strings.HasSuffix(input, ".hdf5") || strings.HasSuffix(input, ".h5") {
+		return b.writeShardText(w, input, n)
+	}
+	if b.Tokenizer == nil {
+		return fault.Usagef("%s is text: --vocab FILE is needed", input)
+	}
+	x, _, err := b.Instances(ctx, input)
+	if err != nil {
+		return err
+	}
+	return writeText(w, input, x, b.Tokenizer.Vocabulary(), n)
 }
 
-// WriteText writes the first n rows for people to read. Ids beyond vocab are an error.
-func (s *Shard) WriteText(w io.Writer, name string, vocab *wordpiece.Vocabulary, n int) error {
+func (b *Build) writeShardText(w io.Writer, name string, n int) error {
+	var vocab *wordpiece.Vocabulary
+	if b.Tokenizer != nil {
+		vocab = b.Tokenizer.Vocabulary()
+	} else {
+		beside := filepath.Join(filepath.Dir(name), VocabularyName)
+		in, err := os.Open(beside)
+		if err != nil {
+			return fault.WithHint(err, "--vocab names the vocabulary that the shard was made with")
+		}
+		defer in.Close()
+		if vocab, err = wordpiece.Load(in, beside); err != nil {
+			return err
+		}
+	}
+	s, err := ReadShard(name)
+	if err != nil {
+		return err
+	}
 	if err := s.checkIDs(vocab.Size()); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}

@@ -54,7 +54,7 @@ func Check(ctx context.Context, dir, name string, threads int, report func(shard
 	}
 	problems = append(problems, slices.DeleteFunc(files, func(s string) bool { return s == "" })...)
 	if len(problems) > 0 {
-		return nil, fault.WithHint(fault.Answerf("the set in %s is not whole: %s", dir, strings.Join(problems, "; ")), "run shard again with --force, or fetch the files again")
+		return nil, fault.WithHint(fault.Answerf("the set in %s is not whole:\n%s", dir, strings.Join(problems, "\n")), "run shard again with --force, or fetch the files again")
 	}
 	return m, nil
 }

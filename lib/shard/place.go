@@ -46,6 +46,14 @@ type Placement struct {
 	Largest                   int64 // sentences of the largest article
 }
 
+// Share returns the sentences that every shard can hold; a larger article makes the shards of its kind uneven.
+func (p *Placement) Share() int64 {
+	if len(p.Test) == 0 {
+		return p.NominalTrain
+	}
+	return min(p.NominalTrain, p.NominalTest)
+}
+
 // Place spreads articles with the given numbers of sentences, each at least 1. Unless balance is asked for, it does so as the original data
 // preparation does, article for article. Every shard first gets one of the largest articles. Then, round by round, each shard that holds no more than its kind's
 // median takes the largest article that fits below the nominal number of sentences; the nominal number of the training shards grows

@@ -105,7 +105,10 @@ func prefix(name string) string {
 
 func (s *Set) manifestName() string { return manifestName(s.Dir, s.Name) }
 
-func manifestName(dir, name string) string { return filepath.Join(dir, prefix(name)+"shards.json") }
+// listName is the end of the name of a set's manifest.
+const listName = "shards.json"
+
+func manifestName(dir, name string) string { return filepath.Join(dir, prefix(name)+listName) }
 
 func readManifest(dir, name string) (*Manifest, error) {
 	text, err := os.ReadFile(manifestName(dir, name))

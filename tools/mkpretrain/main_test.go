@@ -155,16 +155,16 @@ func TestText(t *testing.T) {
 	if len(positions) < 1 || len(positions) != len(fields(lines[4], "masked_lm_labels")) {
 		t.Errorf("%s\n%s", lines[3], lines[4])
 	}
-	if _, all, _ := mkpretrain("--text", "out/x_training_0.hdf5"); strings.Count(all, "***\n") != 20 {
-		t.Error("not twenty sequences by default")
+	if _, apart, _ := mkpretrain("--text", "2", "out/x_training_0.hdf5"); apart != fromFile {
+		t.Errorf("--text 2 is not --text=2: %s", apart)
 	}
-	if status, _, stderr := mkpretrain("--vocab", "other.txt", "--text", "out/x_training_0.hdf5"); status != 1 || !strings.Contains(stderr, "other.txt") {
+	if status, _, stderr := mkpretrain("--vocab", "other.txt", "--text=1", "out/x_training_0.hdf5"); status != 1 || !strings.Contains(stderr, "other.txt") {
 		t.Errorf("status %d, stderr %s", status, stderr)
 	}
 	if err := os.WriteFile("short.txt", []byte("[UNK]\n[CLS]\n[SEP]\n[MASK]\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if status, _, stderr := mkpretrain("--vocab", "short.txt", "--text", "out/x_training_0.hdf5"); status != 1 || !strings.Contains(stderr, "beyond a vocabulary of 4") {
+	if status, _, stderr := mkpretrain("--vocab", "short.txt", "--text=1", "out/x_training_0.hdf5"); status != 1 || !strings.Contains(stderr, "beyond a vocabulary of 4") {
 		t.Errorf("status %d, stderr %s", status, stderr)
 	}
 }
@@ -265,8 +265,8 @@ func TestCaseOfVocabulary(t *testing.T) {
 		args                   []string
 	}{
 		{"lower", lower, "", nil},
-		{"lower-cased", lower, "mkpretrain: warning: lower-cased has hardly a piece with capitals, but --cased", []string{"--cased"}},
-		{"mixed", lower + "A\nB\n", "mkpretrain: warning: 20 % of the pieces of mixed have capitals, but the text is put in lower case", nil},
+		{"lower-cased", lower, "mkpretrain: warning: the vocabulary has hardly a piece with capitals, but --cased", []string{"--cased"}},
+		{"mixed", lower + "A\nB\n", "mkpretrain: warning: 20 % of the vocabulary's pieces have capitals, but the text is put in lower case", nil},
 		{"mixed-cased", lower + "A\nB\n", "", []string{"--cased"}},
 	} {
 		if err := os.WriteFile(c.name, []byte(c.vocabulary), 0o644); err != nil {
@@ -288,7 +288,7 @@ func TestExamples(t *testing.T) {
 	for _, name := range []string{"training_0.txt", "test_0.txt", "shards.json"} {
 		text := strings.Repeat("a b c a.\nb c\n\nc a\nb\n\n", 20)
 		if name == "shards.json" {
-			text = "{\n"
+			text = `{"files": [{"file": "training_0.txt"}, {"file": "test_0.txt"}]}`
 		}
 		if err := os.WriteFile("shards/"+name, []byte(text), 0o666); err != nil {
 			t.Fatal(err)
@@ -314,6 +314,36 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// A folder that lacks what its list names, or has no list, is not silently taken for whole.
+func TestFolderAndItsList(t *testing.T) {
+	world(t)
+	if err := os.Mkdir("shards", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	put := func(name, text string) {
+		if err := os.WriteFile("shards/"+name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("training_0.txt", "a b\nc\n\nb a\n")
+	if status, _, stderr := mkpretrain("--vocab", "vocab.txt", "-o", "out", "shards"); status != 0 || !strings.Contains(stderr, "mkpretrain: warning: folder shards has no shards.json") {
+		t.Errorf("without a list: status %d, stderr %s", status, stderr)
+	}
+	put("shards.json", `{"files": [{"file": "training_0.txt"}, {"file": "training_1.txt"}]}`)
+	put("training_2.txt", "a\n")
+	for _, extra := range [][]string{nil, {"--dry-run"}} {
+		status, stdout, stderr := mkpretrain(append(extra, "--vocab", "vocab.txt", "-o", "new", "shards")...)
+		want := "mkpretrain: error: folder shards does not hold the shards that were written to it:\nmkpretrain: error: training_1.txt is missing, of which shards.json tells\n" +
+			"mkpretrain: error: training_2.txt is in no shards.json\nmkpretrain: hint: "
+		if status != 1 || stdout != "" || !strings.HasPrefix(stderr, want) {
+			t.Errorf("shards lost and left over: status %d, stderr %s", status, stderr)
+		}
+	}
+	if _, err := os.Stat("new"); !os.IsNotExist(err) {
+		t.Error("a refused run makes its folder")
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	dir := world(t)
 	if status, _, stderr := mkpretrain("--vocab", "vocab.txt", "-o", "made", "x_training_0.txt"); status != 0 {
@@ -329,16 +359,16 @@ func TestBadInput(t *testing.T) {
 		hint   bool
 	}{
 		{"no shards", with(), 2, "no shards to read", true},
-		{"no vocabulary", []string{"-o", "out", "x_training_0.txt"}, 2, "no vocabulary", true},
-		{"no output", []string{"--vocab", "vocab.txt", "x_training_0.txt"}, 2, "no output folder", true},
-		{"unknown flag", with("--sqe", "3", "x_training_0.txt"), 2, "unknown flag", true},
-		{"flag of the wrong kind", with("--seq", "long", "x_training_0.txt"), 2, "--seq", true},
+		{"no vocabulary", []string{"-o", "out", "x_training_0.txt"}, 2, "option --vocab FILE is missing", true},
+		{"no output", []string{"--vocab", "vocab.txt", "x_training_0.txt"}, 2, "option -o/--output FOLDER is missing", true},
 		{"sequence too short", with("--seq", "4", "x_training_0.txt"), 2, "sequences of 4 tokens", false},
-		{"text and output", with("--text", "x_training_0.txt"), 2, "--text writes no files", false},
-		{"negative text", []string{"--text=-1", "x_training_0.txt"}, 2, "--text: -1 sequences", false},
-		{"text without vocabulary", []string{"--text", "x_training_0.txt"}, 2, "no vocabulary for x_training_0.txt", true},
-		{"text of a shard without vocabulary", []string{"--text", "full/x.hdf5"}, 1, "full/vocab.txt: no such file", true},
-		{"text of what is no shard", []string{"--text", "--vocab", "vocab.txt", "fake.hdf5"}, 1, "open fake.hdf5: not an HDF5 file", true},
+		{"text and output", with("--text=1", "x_training_0.txt"), 2, "--text writes no files", false},
+		{"negative text", []string{"--text=-1", "x_training_0.txt"}, 2, "option --text: -1 sequences", false},
+		{"no text", []string{"--text=0", "x_training_0.txt"}, 2, "options --vocab FILE and -o/--output FOLDER are missing", true},
+		{"text without a number", []string{"--text", "x_training_0.txt"}, 2, `option --text: "x_training_0.txt" is not a whole number`, true},
+		{"text without vocabulary", []string{"--text", "1", "x_training_0.txt"}, 2, "x_training_0.txt is text: --vocab FILE is needed", false},
+		{"text of a shard without vocabulary", []string{"--text", "1", "full/x.hdf5"}, 1, "full/vocab.txt: no such file", true},
+		{"text of what is no shard", []string{"--text=1", "--vocab", "vocab.txt", "fake.hdf5"}, 1, "open fake.hdf5: not an HDF5 file", true},
 		{"whole words", with("--do_whole_word_mask=perhaps", "x_training_0.txt"), 2, "want true or false", true},
 		{"part 0", with("--part", "0/3", "x_training_0.txt"), 2, `"0/3" is not a part such as 3/8`, true},
 		{"part behind the last", with("--part", "4/3", "x_training_0.txt"), 2, `"4/3" is not a part`, true},

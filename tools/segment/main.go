@@ -40,8 +40,9 @@ punkt_tab/german of NLTK's data. The lists of --rules improved remain English.
 
 # Exit status
 
-0 all input was segmented; 1 it failed, and there is no output file; 2 wrong usage. On a failure or signal standard output ends with a line
-of a NUL character and the reason, which shard and mkpretrain refuse.
+0 all input was segmented; 1 it failed, and there is no output file; 2 wrong usage. On a failure or signal standard output ends with a mark:
+a line of a NUL character, "failed: " and the reason, which shard, mkpretrain, wordpiece and mkvocab refuse, so that a text that is not whole
+is not taken for whole. segment > FILE leaves a file of at least this line; segment -o FILE leaves none.
 
 # Memory
 
@@ -70,27 +71,6 @@ import (
 	"hpcbert/lib/stream"
 )
 
-var program = cli.Program{
-	Name:    "segment",
-	Args:    "[FILE|FOLDER...]",
-	Summary: "cut documents into sentences",
-	Help: `Reads documents (JSON lines, plain text with blank lines between documents, or WikiExtractor's <doc> frames; gzip, bzip2 and zstd are unpacked) and writes one sentence a line, a blank line after each document. Sentences are those of NLTK's Punkt tokenizer. A FOLDER stands for the .txt files in it and below, each a book: UTF-8, or Latin-1, which is detected and said.
-
-Memory: about 25 MiB, 20 MiB a thread more to unpack bzip2, up to 500 MiB where single documents are large; a document of more than 32 MiB is an error.`,
-	Examples: `
-  wikiextract enwiki.xml.bz2 | segment | shard --train 256 --test 256 -o shards
-  segment --rules improved -o books.txt.zst books
-  printf 'Dr. Smith left. She stayed.\n' | segment`,
-}
-
-type options struct {
-	cli.Common
-	Output string `short:"o" long:"output" value-name:"FILE" description:"write to FILE instead of standard output; compressed if it ends in .gz or .zst"`
-	Form   string `long:"input-format" value-name:"FORM" default:"auto" description:"auto, json, text, doc, line (a document a line) or file (a document each input)"`
-	Model  string `long:"model" value-name:"NAME" description:"Punkt model of another language: a JSON file, or a folder of NLTK's punkt_tab (default: English)"`
-	Rules  string `long:"rules" default:"nltk" value-name:"RULES" description:"nltk (the reference's sentences) or improved (English quotes, abbreviations, paragraphs)"`
-}
-
 func main() {
 	var o options
 	cli.Main(program, &o, o.run)
@@ -117,6 +97,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if err != nil {
 		return err
 	}
+	env.EndWithReader(o.Output)
 	out, err := stream.Create(o.Output, env.Stdout)
 	if err != nil {
 		return err

@@ -49,7 +49,8 @@ prints the name, articles and sentences of each shard on standard output, with t
 # Exit status
 
 0 all shards are written, or the set is whole; 1 it failed, or a program before it in the pipeline did, and the folder is as it was; 2 wrong
-usage; 3 --check found the set not whole, and says why. A program before it that was killed with SIGKILL cannot tell: scripts set -o pipefail.
+usage; 3 --check found the set not whole, and says why, a fault a line. A program before it that failed has marked the end of its output (see
+segment), which is refused here; one that was killed with SIGKILL cannot tell: scripts set -o pipefail.
 
 # Files
 
@@ -73,41 +74,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"hpcbert/lib/cli"
 	"hpcbert/lib/corpus"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/shard"
 )
-
-var program = cli.Program{
-	Name:    "shard",
-	Args:    "[FILE...]",
-	Summary: "spread sentences over training and test shards",
-	Help: `Reads one sentence a line with blank lines between articles, as segment writes, and writes whole articles to FOLDER/training_I.txt and FOLDER/test_I.txt, shards of nearly equal numbers of sentences, placed as in the original BERT data preparation, or --balance. Several files are spread as one.
-
-Memory: less than 100 bytes an article, and 16 MiB a thread, 20 MiB to unpack bzip2. Input that is packed or comes through a pipe is copied to FOLDER meanwhile.`,
-	Examples: `
-  wikiextract enwiki.xml.bz2 | segment | shard --train 256 --test 256 -o shards
-  shard --train 4 --test 1 --name wiki -o shards sentences.txt.zst
-  shard --train 256 --balance -o both wiki.txt books.txt
-  segment a.jsonl | shard --train 4 --test 1 --dry-run
-  shard --check shards`,
-}
-
-type options struct {
-	cli.Common
-	Output   string  `short:"o" long:"output" value-name:"FOLDER" description:"folder for the shards, made if missing"`
-	Train    int     `long:"train" value-name:"N" description:"training shards"`
-	Test     int     `long:"test" value-name:"M" default:"1" description:"test shards"`
-	Fraction float64 `long:"fraction" value-name:"F" default:"0.1" description:"part of the sentences for the test shards"`
-	Name     string  `long:"name" value-name:"NAME" description:"begin file names with NAME_"`
-	Balance  bool    `long:"balance" description:"equal shards, not the reference's placement"`
-	Check    string  `long:"check" value-name:"FOLDER" description:"verify the set in FOLDER; exit 3 and say why if it is not whole"`
-	Force    bool    `long:"force" description:"replace a set of other options"`
-	DryRun   bool    `long:"dry-run" description:"print what each shard would hold, write nothing"`
-}
 
 func main() {
 	var o options
@@ -121,9 +93,6 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	want := shard.Options{Train: o.Train, Test: o.Test, Fraction: o.Fraction, Balance: o.Balance}
 	if err := want.Check(); err != nil {
 		return fault.WithHint(err, "for example: shard --train 256 --test 256 -o shards")
-	}
-	if o.Output == "" && !o.DryRun {
-		return fault.WithHint(fault.Usagef("no output folder"), "give one with -o FOLDER, or --dry-run")
 	}
 	if err := corpus.CheckFiles(args); err != nil {
 		return err
@@ -168,12 +137,15 @@ func (o *options) check(ctx context.Context, env *cli.Env, args []string) error 
 }
 
 func (o *options) dryRun(ctx context.Context, env *cli.Env, args []string, want shard.Options) error {
+	env.EndWithReader("-")
 	sentences, placement, err := place(ctx, env, args, "", want)
 	if err != nil {
 		return err
 	}
-	if err := printFiles(env.Stdout, shard.Describe(o.Name, sentences, placement)); err != nil {
-		return fmt.Errorf("write standard output: %w", err)
+	for _, f := range shard.Describe(o.Name, sentences, placement) {
+		if _, err := fmt.Fprintf(env.Stdout, "%s\t%d\t%d\n", f.File, f.Articles, f.Sentences); err != nil {
+			return fmt.Errorf("write standard output: %w", err)
+		}
 	}
 	env.Summaryf("would spread %d articles of %d sentences over %d training and %d test shards", sentences.Articles(), sentences.Total, o.Train, o.Test)
 	return nil
@@ -193,21 +165,8 @@ func place(ctx context.Context, env *cli.Env, args []string, spool string, want 
 	if err != nil {
 		return nil, nil, err
 	}
-	share := p.NominalTrain
-	if want.Test > 0 {
-		share = min(share, p.NominalTest)
-	}
-	if p.Largest > share {
+	if share := p.Share(); p.Largest > share {
 		env.Warnf("the largest article has %d sentences, more than a shard's share of %d: shards will be uneven", p.Largest, share)
 	}
 	return sentences, p, nil
-}
-
-func printFiles(w io.Writer, files []shard.FileInfo) error {
-	for _, f := range files {
-		if _, err := fmt.Fprintf(w, "%s\t%d\t%d\n", f.File, f.Articles, f.Sentences); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -246,7 +246,7 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
-	if status, _, stderr := run("a.\n\nb.\n", "--train=1"); status != 2 || !strings.Contains(stderr, "no output folder") {
+	if status, _, stderr := run("a.\n\nb.\n", "--train=1"); status != 2 || !strings.Contains(stderr, "option -o/--output FOLDER is missing") {
 		t.Errorf("without -o: exit %d: %s", status, stderr)
 	}
 }

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"hpcbert/lib/cli"
+)
+
+var program = cli.Program{
+	Name:    "mkpretrain",
+	Args:    "SHARD...",
+	Summary: "make HDF5 pre-training shards from shards of sentences",
+	Help: `Reads text shards (one sentence a line, a blank line after each document) and
+writes into the output folder one HDF5 file each, in the layout of NVIDIA's
+BERT for PyTorch, with vocab.txt and manifest.json. A folder as SHARD means the
+shards that its shards.json lists, all of them; without one its .txt files but
+vocab.txt. Text that ends in the mark of a program that failed (see segment) is
+refused. Shards already whole are kept, so that the same command continues
+an interrupted run. The reference's names (--max_seq_length,
+--max_predictions_per_seq, --dupe_factor, --random_seed, --vocab_file,
+--do_lower_case 0|1, --do_whole_word_mask) are accepted. Memory: at most 25
+times the largest shard's text a thread at --dupe 5.`,
+	Examples: `
+  mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards
+  mkpretrain --vocab vocab.txt --seq 512 --max-pred 80 -o phase2 shards/*.txt
+  mkpretrain --text 3 phase1/training_0.hdf5`,
+}
+
+type options struct {
+	cli.Common
+	Vocab    string  `long:"vocab" value-name:"FILE" required-unless:"text" description:"vocabulary, a word piece a line"`
+	Output   string  `short:"o" long:"output" value-name:"FOLDER" required-unless:"text" description:"folder to write to, made if missing"`
+	Seq      int     `long:"seq" value-name:"N" description:"tokens of a sequence, 512 at most"`
+	MaxPred  int     `long:"max-pred" value-name:"N" description:"most tokens of a sequence to predict"`
+	Dupe     int     `long:"dupe" value-name:"N" description:"times to go through the text, with other draws each"`
+	Masked   float64 `long:"masked-lm-prob" value-name:"P" description:"part of the tokens to predict"`
+	Short    float64 `long:"short-seq-prob" value-name:"P" description:"part of the documents cut into shorter sequences"`
+	Seed     int64   `long:"seed" value-name:"N" description:"seed of the random draws"`
+	VarySeed bool    `long:"seed-per-shard" description:"add the number in the shard's name to the seed (default: one seed for all, as the reference)"`
+	Cased    bool    `long:"cased" description:"keep case and accents, for a cased vocabulary"`
+	Words    bool    `long:"whole-word-masking" description:"mask all pieces of a word or none"`
+	Text     int     `long:"text" value-name:"N" description:"print the first N sequences of each SHARD (text or HDF5), write nothing"`
+	Part     part    `long:"part" value-name:"K/N" description:"make every N-th shard only, from the K-th on: for several machines and one folder"`
+	Force    bool    `long:"force" description:"make all shards anew; others of the folder's manifest.json go"`
+	DryRun   bool    `long:"dry-run" description:"print the names of the shards to make, and make nothing"`
+
+	reference
+}
+
+// part is the value of --part: one of several processes.
+type part struct{ number, of int }
+
+// UnmarshalFlag reads "3/8".
+func (p *part) UnmarshalFlag(text string) error {
+	number, of, _ := strings.Cut(text, "/")
+	var err error
+	if p.number, err = strconv.Atoi(number); err == nil {
+		p.of, err = strconv.Atoi(of)
+	}
+	if err != nil || p.number < 1 || p.number > p.of {
+		return fmt.Errorf("%q is not a part such as 3/8", text)
+	}
+	return nil
+}
+
+// reference holds the names that the original programs give to our options.
+type reference struct {
+	VocabFile   func(string)       `long:"vocab-file" hidden:"true"`
+	MaxSeq      func(int)          `long:"max-seq-length" hidden:"true"`
+	MaxPerSeq   func(int)          `long:"max-predictions-per-seq" hidden:"true"`
+	DupeFactor  func(int)          `long:"dupe-factor" hidden:"true"`
+	RandomSeed  func(int64)        `long:"random-seed" hidden:"true"`
+	DoLowerCase func(int) error    `long:"do-lower-case" hidden:"true"`
+	WholeWord   func(string) error `long:"do-whole-word-mask" hidden:"true" optional:"yes" optional-value:"true"`
+}
+
+// newOptions returns the options with their defaults.
+func newOptions() *options {
+	o := &options{Seq: 128, MaxPred: 20, Dupe: 5, Masked: 0.15, Short: 0.1, Seed: 12345}
+	o.VocabFile = func(s string) { o.Vocab = s }
+	o.MaxSeq = func(n int) { o.Seq = n }
+	o.MaxPerSeq = func(n int) { o.MaxPred = n }
+	o.DupeFactor = func(n int) { o.Dupe = n }
+	o.RandomSeed = func(n int64) { o.Seed = n }
+	o.DoLowerCase = func(n int) error {
+		if n != 0 && n != 1 {
+			return fmt.Errorf("want 0 or 1, not %d", n)
+		}
+		o.Cased = n == 0
+		return nil
+	}
+	o.WholeWord = func(s string) (err error) {
+		if o.Words, err = strconv.ParseBool(s); err != nil {
+			return fmt.Errorf("want true or false, not %q", s)
+		}
+		return nil
+	}
+	return o
+}
