@@ -18,10 +18,9 @@ BERT for PyTorch, with vocab.txt and manifest.json. A folder as SHARD means the
 shards that its shards.json lists, all of them; without one its .txt files but
 vocab.txt. Text that ends in the mark of a program that failed (see segment) is
 refused. Shards already whole are kept, so that the same command continues
-an interrupted run. The reference's names (--max_seq_length,
---max_predictions_per_seq, --dupe_factor, --random_seed, --vocab_file,
---do_lower_case 0|1, --do_whole_word_mask) are accepted. Memory: at most 25
-times the largest shard's text a thread at --dupe 5.`,
+an interrupted run. The reference's names of options, such as --max_seq_length,
+are accepted. Memory: at most 25 times the largest shard's text a thread at
+--dupe 5.`,
 	Examples: `
   mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards
   mkpretrain --vocab vocab.txt --seq 512 --max-pred 80 -o phase2 shards/*.txt
@@ -67,13 +66,13 @@ func (p *part) UnmarshalFlag(text string) error {
 
 // reference holds the names that the original programs give to our options.
 type reference struct {
-	VocabFile   func(string)       `long:"vocab-file" hidden:"true"`
-	MaxSeq      func(int)          `long:"max-seq-length" hidden:"true"`
-	MaxPerSeq   func(int)          `long:"max-predictions-per-seq" hidden:"true"`
-	DupeFactor  func(int)          `long:"dupe-factor" hidden:"true"`
-	RandomSeed  func(int64)        `long:"random-seed" hidden:"true"`
-	DoLowerCase func(int) error    `long:"do-lower-case" hidden:"true"`
-	WholeWord   func(string) error `long:"do-whole-word-mask" hidden:"true" optional:"yes" optional-value:"true"`
+	VocabFile   func(string)       `long:"vocab-file" value-name:"FILE" hidden:"true" description:"--vocab, by the reference's name"`
+	MaxSeq      func(int)          `long:"max-seq-length" value-name:"N" hidden:"true" description:"--seq, by the reference's name"`
+	MaxPerSeq   func(int)          `long:"max-predictions-per-seq" value-name:"N" hidden:"true" description:"--max-pred, by the reference's name"`
+	DupeFactor  func(int)          `long:"dupe-factor" value-name:"N" hidden:"true" description:"--dupe, by the reference's name"`
+	RandomSeed  func(int64)        `long:"random-seed" value-name:"N" hidden:"true" description:"--seed, by the reference's name"`
+	DoLowerCase func(int) error    `long:"do-lower-case" value-name:"0|1" hidden:"true" description:"0 is --cased, by the reference's name"`
+	WholeWord   func(string) error `long:"do-whole-word-mask" value-name:"BOOL" hidden:"true" description:"--whole-word-masking, by its name in Google's BERT" optional:"yes" optional-value:"true"`
 }
 
 // newOptions returns the options with their defaults.
