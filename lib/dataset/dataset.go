@@ -44,6 +44,8 @@ type File struct {
 	Unpack  string   `json:"unpack,omitempty"`
 	Members []Member `json:"members,omitempty"` // what is taken out of the archive
 	Content
+
+	most int64 // bytes that it may have where Size is not known; 0 = any number
 }
 
 // Member is a file inside an archive.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -38,6 +39,14 @@ const (
 	mostPatience = 10 * time.Minute // with a server that says when to come back
 )
 
+// redacted is an address without its password.
+func redacted(address string) string {
+	if u, err := url.Parse(address); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return address
+}
+
 // Sleep waits for d or the end of ctx.
 func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
@@ -66,10 +75,15 @@ type busy struct {
 	after time.Duration
 }
 
+// absent is the refusal of a place that does not have the file.
+type absent struct{ error }
+
+func (a absent) Unwrap() error { return a.error }
+
 // Fetch downloads f to the file part, from the first of its addresses that has it, and checks it. What part holds of an earlier run is
 // used; on failure it stays for the next one.
 func (x *Fetcher) Fetch(ctx context.Context, f File, part string) error {
-	var failures []error
+	var all failures
 	for _, address := range f.URLs {
 		err := x.from(ctx, address, f, part)
 		if err == nil {
@@ -83,28 +97,28 @@ func (x *Fetcher) Fetch(ctx context.Context, f File, part string) error {
 		if errors.As(err, &here) {
 			return fmt.Errorf("fetch %s: %w", f.Name, stream.DiskFull(err))
 		}
-		failures = append(failures, err)
+		all = append(all, err)
 	}
-	return together(f.Name, failures)
+	return fault.WithHint(fmt.Errorf("fetch %s: %w", f.Name, all), "%s", hintFor(all[0]))
 }
 
-// together is the error of a file that no address gave: all reasons, and the hint of the first with one.
-func together(name string, failures []error) error {
+// failures are the errors of a file that no address gave, one for each.
+type failures []error
+
+func (f failures) Error() string {
 	var reasons []string
-	hint := ""
-	for _, err := range failures {
+	for _, err := range f {
 		reasons = append(reasons, err.Error())
-		if hint == "" {
-			hint = hintFor(err)
-		}
 	}
-	return fault.WithHint(fmt.Errorf("fetch %s: %s", name, strings.Join(reasons, "; ")), "%s", hint)
+	return strings.Join(reasons, "; ")
 }
+
+func (f failures) Unwrap() []error { return f }
 
 // from tries one address until the file is here, it is refused, or too many tries in a row bring nothing.
 func (x *Fetcher) from(ctx context.Context, address string, f File, part string) error {
 	furthest, _ := sizeOf(part)
-	bad := 0
+	bad, shown := 0, redacted(address)
 	for fruitless := 0; ; {
 		err := x.try(ctx, address, f, part)
 		if err == nil {
@@ -117,10 +131,10 @@ func (x *Fetcher) from(ctx context.Context, address string, f File, part string)
 			discard(part)
 			furthest = 0
 			if bad++; bad == 2 {
-				return fmt.Errorf("%s: %w", address, err)
+				return fmt.Errorf("%s: %w", shown, err)
 			}
 		}
-		err = fmt.Errorf("%s: %w", address, err)
+		err = fmt.Errorf("%s: %w", shown, err)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -175,7 +189,7 @@ func hintFor(err error) string {
 	case errors.As(err, &certificate):
 		return "a proxy that reads along must have its certificate in the system's store; SSL_CERT_FILE names one"
 	case errors.As(err, &dns):
-		return "without a network, fetch it elsewhere and give the folder with --from; HTTPS_PROXY and HTTP_PROXY are obeyed"
+		return "behind a proxy, set HTTPS_PROXY and HTTP_PROXY; without a network, fetch it elsewhere and give the folder with --from"
 	}
 	return "the same command goes on from here; --from DIR or URL names another source, HTTPS_PROXY and HTTP_PROXY are obeyed"
 }
@@ -185,6 +199,7 @@ type state struct {
 	URL      string `json:"url"`
 	ETag     string `json:"etag,omitempty"`
 	Modified string `json:"last_modified,omitempty"`
+	Size     int64  `json:"size,omitempty"` // of the whole file
 }
 
 func stateName(part string) string { return part + ".json" }
@@ -212,6 +227,15 @@ func (s state) validator() string {
 		return s.ETag
 	}
 	return s.Modified
+}
+
+// contradicts tells whether a later reply is about another version of the file.
+func (s state) contradicts(later state) bool {
+	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
+	if s.Size > 0 && later.Size > 0 && s.Size != later.Size {
+		return true
+	}
+	return differ(s.ETag, later.ETag) || s.ETag == "" && differ(s.Modified, later.Modified)
 }
 
 func discard(part string) {

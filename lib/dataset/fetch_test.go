@@ -188,6 +188,31 @@ func changedRange(w http.ResponseWriter, r *http.Request) {
 	serve(newer, `"2"`)(w, r)
 }
 
+// changedDateRange is changedRange of a server that marks versions by date alone.
+func changedDateRange(w http.ResponseWriter, r *http.Request) {
+	r.Header.Del("If-Range")
+	http.ServeContent(w, r, "file.txt", time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC), bytes.NewReader(newer))
+}
+
+// unmarkedRange goes on with a longer file and says nothing of its version.
+func unmarkedRange(w http.ResponseWriter, r *http.Request) {
+	r.Header.Del("If-Range")
+	http.ServeContent(w, r, "file.txt", time.Time{}, bytes.NewReader(newer))
+}
+
+// endless sends the file again and again, without a length.
+func endless(w http.ResponseWriter, r *http.Request) {
+	for r.Context().Err() == nil {
+		w.Write(body)
+		w.(http.Flusher).Flush()
+	}
+}
+
+// longRange sends more than the range that it announces.
+func longRange(w http.ResponseWriter, r *http.Request) {
+	raw(fmt.Sprintf("HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\nContent-Range: bytes 1000-%d/%d\r\n\r\n%s", len(body)-1, len(body), append(body[1000:], body...)))(w, r)
+}
+
 func corrupt(data []byte) []byte {
 	out := bytes.Clone(data)
 	out[len(out)/2] ^= 1
@@ -240,8 +265,17 @@ func TestFaults(t *testing.T) {
 		{"ranges in pieces, nothing known", Content{}, []step{cut(body, 10000), pieceOfRange(16000)}, body, "", "[ bytes=10000- bytes=26000-]"},
 		{"changed meanwhile", Content{}, []step{cut(body, 1000), serve(newer, `"2"`)}, newer, "", "[ bytes=1000-]"},
 		{"changed meanwhile, and goes on with the new file", Content{}, []step{cut(body, 1000), changedRange}, newer, "", "[ bytes=1000- ]"},
+		{"changed meanwhile, known by its date", Content{}, []step{raw(fmt.Sprintf("HTTP/1.1 200 OK\r\nLast-Modified: Sun, 01 Nov 2026 00:00:00 GMT\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:1000])), changedDateRange}, newer, "", "[ bytes=1000- ]"},
+		{"changed meanwhile, known by its size", Content{}, []step{cut(body, 1000), unmarkedRange}, newer, "", "[ bytes=1000- ]"},
 		{"changed meanwhile, checksum known", known, []step{cut(body, 1000), serve(newer, `"2"`)}, nil, "its sha256 is " + sum(newer), ""},
 		{"no mark of the version, no checksum", Content{}, []step{raw(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:1000])), good}, body, "", "[ ]"},
+		{"400", known, []step{status(400)}, nil, "the server answers 400 Bad Request", "[]"},
+		{"401", known, []step{status(401)}, nil, "the server answers 401 Unauthorized", "[]"},
+		{"407", known, []step{status(407)}, nil, "the server answers 407 Proxy Authentication Required", "[]"},
+		{"408 once", known, []step{status(408), good}, body, "", ""},
+		{"410", known, []step{status(410)}, nil, "the server answers 410 Gone", "[]"},
+		{"425 once", known, []step{status(425), good}, body, "", ""},
+		{"451", known, []step{status(451)}, nil, "the server answers 451 Unavailable For Legal Reasons", "[]"},
 		{"403", known, []step{status(403)}, nil, "the server answers 403 Forbidden", "[]"},
 		{"404", known, []step{status(404)}, nil, "the server answers 404 Not Found", "[]"},
 		{"500 once", known, []step{status(500), good}, body, "", ""},
@@ -260,6 +294,8 @@ func TestFaults(t *testing.T) {
 		{"announces too little, size known", sized, []step{raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + string(body))}, nil, "the file there has 10 bytes, not " + strconv.Itoa(len(body)), "[]"},
 		{"announces too much", known, []step{raw("HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 99999\r\n\r\n" + string(body)), good}, body, "", fmt.Sprintf("[ bytes=%d-]", len(body))},
 		{"announces too much, always", known, []step{raw("HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + string(body))}, nil, "the connection broke: unexpected EOF", ""},
+		{"does not end, size known", sized, []step{endless}, nil, fmt.Sprintf("more than %d bytes come", len(body)), "[]"},
+		{"range longer than announced", Content{}, []step{cut(body, 1000), longRange}, nil, fmt.Sprintf("more than %d bytes come", len(body)), "[ bytes=1000-]"},
 		{"another file", known, []step{serve(newer, `"1"`)}, nil, "its sha256 is " + sum(newer), ""},
 		{"another size", sized, []step{serve(newer, `"1"`)}, nil, fmt.Sprintf("the file there has %d bytes, not %d", len(newer), len(body)), "[]"},
 		{"no HTTP", known, []step{raw("SSH-2.0-OpenSSH_9.2\r\n")}, nil, "malformed HTTP", ""},
@@ -289,6 +325,40 @@ func TestFaults(t *testing.T) {
 			}
 			if c.want == nil && len(x.warnings)+1 != len(h.asked()) && !strings.Contains(c.name, "redirected") {
 				t.Errorf("%d requests, but told of %q", len(h.asked()), x.warnings)
+			}
+		})
+	}
+}
+
+// What is here of a file is kept whatever comes in the place of the rest: the next run goes on with it.
+func TestKeptForLater(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		then step
+	}{
+		{"web page", withoutRanges([]byte(page))},
+		{"nothing", withoutRanges(nil)},
+		{"another size", serve(newer, `"2"`)},
+		{"403", status(403)}, {"404", status(404)}, {"503", status(503)},
+		{"circle", anew},
+		{"no HTTP", raw("SSH-2.0-OpenSSH_9.2\r\n")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			part := filepath.Join(t.TempDir(), "file.part")
+			f := File{Name: "f", Content: Content{Size: int64(len(body)), Format: "text"}}
+			broken := c.then
+			h := newHost(t, cut(body, 1000), func(w http.ResponseWriter, r *http.Request) { broken(w, r) })
+			f.URLs = []string{h.URL}
+			if err := newRecorder().Fetch(t.Context(), f, part); err == nil {
+				t.Error("no error")
+			}
+			broken = serve(body, `"1"`)
+			if err := newRecorder().Fetch(t.Context(), f, part); err != nil {
+				t.Error(err)
+			}
+			if asked := h.asked(); asked[len(asked)-1] != "bytes=1000-" {
+				t.Errorf("asked for %q", asked)
 			}
 		})
 	}
@@ -431,14 +501,19 @@ func TestConnections(t *testing.T) {
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	downgrade := httptest.NewTLSServer(http.HandlerFunc(redirect(newHost(t, serve(body, "")).URL)))
 	defer downgrade.Close()
+	plain := newHost(t, serve(body, "")).URL
 	for _, c := range []struct {
 		name, address, fault, hint string
 		trust                      *httptest.Server
+		again                      int // tries behind the first
 	}{
-		{"nobody there", gone.URL, "connection refused", "--from", nil},
-		{"certificate of nobody", secure.URL, "certificate", "SSL_CERT_FILE", nil},
-		{"trusted certificate", secure.URL, "", "", secure},
-		{"redirected from https to http", downgrade.URL, "redirected from https to http", "--from", downgrade},
+		{"nobody there", gone.URL, "connection refused", "--from", nil, 2},
+		{"certificate of nobody", secure.URL, "certificate", "SSL_CERT_FILE", nil, 0},
+		{"trusted certificate", secure.URL, "", "", secure, 0},
+		{"no TLS", strings.Replace(plain, "http:", "https:", 1), "server gave HTTP response to HTTPS client", "--from", nil, 0},
+		{"redirected from https to http", downgrade.URL, "redirected from https to http", "--from", downgrade, 0},
+		{"no such port", "http://localhost:99999/", "invalid port", "--from", nil, 0},
+		{"a password is not told", strings.Replace(gone.URL, "http://", "http://me:secret@", 1), "http://me:xxxxx@", "--from", nil, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := newRecorder()
@@ -449,7 +524,31 @@ func TestConnections(t *testing.T) {
 			if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault) || !strings.Contains(fault.HintOf(err), c.hint)) {
 				t.Errorf("got %v, hint %q", err, fault.HintOf(err))
 			}
+			if len(x.waits) != c.again || strings.Contains(fmt.Sprint(x.warnings), "secret") {
+				t.Errorf("%d more tries, want %d: %q", len(x.waits), c.again, x.warnings)
+			}
 		})
+	}
+}
+
+// A name that does not exist is asked for once at each mirror; a name server that is out of order, again.
+func TestNames(t *testing.T) {
+	for _, c := range []struct {
+		fault *net.DNSError
+		again int
+	}{
+		{&net.DNSError{Err: "no such host", Name: "data.example", IsNotFound: true}, 0},
+		{&net.DNSError{Err: "server misbehaving", Name: "data.example", IsTemporary: true}, 4},
+	} {
+		x := newRecorder()
+		x.Client.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: c.fault}
+		}
+		err := x.Fetch(t.Context(), File{Name: "f", URLs: []string{"http://data.example/a", "http://data.example/b"}}, filepath.Join(t.TempDir(), "f"))
+		hint := fault.HintOf(err)
+		if err == nil || strings.Count(err.Error(), c.fault.Err) != 2 || len(x.waits) != c.again || !strings.Contains(hint, "--from") || !strings.Contains(hint, "HTTPS_PROXY") {
+			t.Errorf("%d more tries, want %d; %v, hint %s", len(x.waits), c.again, err, hint)
+		}
 	}
 }
 
@@ -484,12 +583,40 @@ func TestProxy(t *testing.T) {
 			t.Errorf("%s: the proxy was asked for %q, want %q; %v", c.name, asked, c.want, err)
 		}
 	}
-	// A proxy for https is asked to connect: one that refuses is named.
-	refusing, x := newHost(t, status(407)), newRecorder()
-	x.Client = NewClient(Proxy{HTTPS: refusing.URL}, time.Second)
-	err := x.Fetch(t.Context(), File{Name: "f", URLs: []string{"https://data.example/file"}}, filepath.Join(t.TempDir(), "f"))
-	if err == nil || !strings.Contains(err.Error(), "Proxy Authentication Required") {
-		t.Errorf("got %v", err)
+}
+
+// A proxy for https is asked to connect: one that does not is named, and asked again only if that may help.
+func TestProxyRefuses(t *testing.T) {
+	for _, c := range []struct {
+		code, asked int
+		hint        string
+	}{
+		{407, 1, "NAME:PASSWORD"}, {403, 1, "--from"}, {503, 3, "--from"},
+	} {
+		refusing, x := newHost(t, status(c.code)), newRecorder()
+		x.Client = NewClient(Proxy{HTTPS: refusing.URL}, time.Second)
+		err := x.Fetch(t.Context(), File{Name: "f", URLs: []string{"https://data.example/file"}}, filepath.Join(t.TempDir(), "f"))
+		want := fmt.Sprintf("the proxy answers %d %s", c.code, http.StatusText(c.code))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(fault.HintOf(err), c.hint) || len(refusing.asked()) != c.asked {
+			t.Errorf("%d requests, want %d; %v, hint %s", len(refusing.asked()), c.asked, err, fault.HintOf(err))
+		}
+	}
+}
+
+func TestProxySettings(t *testing.T) {
+	for _, c := range []struct {
+		address string
+		good    bool
+	}{
+		{"", true}, {"http://proxy:3128", true}, {"proxy:3128", true}, {"https://me:secret@proxy", true}, {"socks5://proxy:1080", true},
+		{"ftp://proxy", false}, {"http://", false}, {"http://me:secret@[", false}, {"://", false},
+	} {
+		for name, set := range map[string]string{"HTTP_PROXY": "HTTP_PROXY", "https_proxy": "HTTPS_PROXY"} {
+			err := ProxyOf(func(v string) string { return map[string]string{name: c.address}[v] }).Check()
+			if (err == nil) != c.good || err != nil && (fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), set) || strings.Contains(err.Error(), "secret")) {
+				t.Errorf("%s=%s: %v", name, c.address, err)
+			}
+		}
 	}
 }
 
@@ -520,12 +647,6 @@ func TestBase(t *testing.T) {
 		if got, err := Base(c.in); got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%s: got %s, %v", c.in, got, err)
 		}
-	}
-}
-
-func TestHintWithoutNetwork(t *testing.T) {
-	if hint := hintFor(fmt.Errorf("x: %w", &net.DNSError{Err: "no such host"})); !strings.Contains(hint, "--from") || !strings.Contains(hint, "HTTPS_PROXY") {
-		t.Error(hint)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -40,25 +41,16 @@ func (x *Fetcher) try(ctx context.Context, address string, f File, part string) 
 		return classify(err)
 	}
 	defer reply.Body.Close()
-	start, total, err := x.begin(reply, have, known, f)
-	if err != nil || total == have && start == have && have > 0 {
-		if errors.Is(err, errStale) {
-			discard(part)
-		}
-		return err
+	start, seen, err := x.begin(reply, have, known, f)
+	if err == nil && !(seen.Size == have && start == have && have > 0) {
+		seen.URL = address
+		t := &transfer{Fetcher: x, file: f, body: reply.Body, part: part, start: start, seen: seen, total: cmp.Or(seen.Size, f.Size)}
+		err = t.receive(ctx, cancel)
 	}
-	seen := state{URL: address, ETag: reply.Header.Get("ETag"), Modified: reply.Header.Get("Last-Modified")}
-	if err := seen.write(part); err != nil {
-		return local{err}
+	if errors.Is(err, errStale) {
+		discard(part)
 	}
-	t := &transfer{Fetcher: x, file: f, body: reply.Body, part: part, start: start, total: cmp.Or(total, f.Size)}
-	if err := t.receive(ctx, cancel); err != nil {
-		return err
-	}
-	if have := start + t.received.Load(); have < total { // a server may give a part of the range that it is asked for
-		return fmt.Errorf("the server ends the file at byte %d of %d", have, total)
-	}
-	return nil
+	return err
 }
 
 // resumable returns how much of the file is here and may be gone on from, and what the server said of it. Without a checksum that would
@@ -81,6 +73,11 @@ func (x *Fetcher) request(ctx context.Context, address string, have int64, known
 	if err != nil {
 		return nil, err
 	}
+	if r.URL.Scheme == "file" {
+		if err := openable(r.URL.Path); err != nil {
+			return nil, err
+		}
+	}
 	r.Header.Set("User-Agent", x.Agent)
 	r.Header.Set("Accept-Encoding", "identity")
 	if have > 0 {
@@ -92,48 +89,66 @@ func (x *Fetcher) request(ctx context.Context, address string, have int64, known
 	return r, nil
 }
 
+// openable says why a file of this machine cannot be had, in its own words.
+func openable(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		why := err.(*os.PathError).Err
+		if errors.Is(err, os.ErrNotExist) {
+			return absent{why}
+		}
+		return why
+	}
+	return f.Close()
+}
+
 // classify tells failures of the connection that another try will not mend.
 func classify(err error) error {
 	if outer, ok := err.(*url.Error); ok {
 		err = outer.Err // it would name the address once more
 	}
 	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) || errors.Is(err, errRedirected) {
+	var plain tls.RecordHeaderError // of a server that speaks no TLS
+	var address *net.AddrError
+	var name *net.DNSError
+	if errors.As(err, &certificate) || errors.As(err, &plain) || errors.As(err, &address) || errors.As(err, &name) && name.IsNotFound ||
+		errors.Is(err, errRedirected) || errors.Is(err, http.ErrSchemeMismatch) {
 		return refusal{err}
 	}
 	return err
 }
 
 // errStale is the error of a server that goes on with another file than the one begun.
-var errStale = errors.New("the file has changed at the source: starting over")
+var errStale = errors.New("the file has changed at the source")
 
-// begin judges the head of a reply: the position at which its body belongs, and the size of the whole file, 0 when unknown.
-func (x *Fetcher) begin(reply *http.Response, have int64, known state, f File) (start, total int64, err error) {
+// begin judges the head of a reply: the position at which its body belongs, and what it says of the whole file.
+func (x *Fetcher) begin(reply *http.Response, have int64, known state, f File) (start int64, seen state, err error) {
+	seen = state{ETag: reply.Header.Get("ETag"), Modified: reply.Header.Get("Last-Modified")}
 	switch reply.StatusCode {
 	case http.StatusOK:
-		total = max(reply.ContentLength, 0)
+		seen.Size = max(reply.ContentLength, 0)
 	case http.StatusPartialContent:
-		if start, total, err = contentRange(reply.Header.Get("Content-Range")); err != nil {
-			return 0, 0, refusal{err}
+		if start, seen.Size, err = contentRange(reply.Header.Get("Content-Range")); err != nil {
+			return 0, seen, refusal{err}
 		}
-		etag := reply.Header.Get("ETag")
-		if start != have || etag != "" && known.ETag != "" && etag != known.ETag {
-			return 0, 0, errStale
+		if start != have || known.contradicts(seen) {
+			return 0, seen, errStale
 		}
+		seen = state{ETag: cmp.Or(seen.ETag, known.ETag), Modified: cmp.Or(seen.Modified, known.Modified), Size: cmp.Or(seen.Size, known.Size)}
 	case http.StatusRequestedRangeNotSatisfiable:
 		// The whole file is here, or it was a longer one.
-		if _, total, err = contentRange(reply.Header.Get("Content-Range")); err == nil && total == have {
-			return have, have, nil
+		if _, seen.Size, err = contentRange(reply.Header.Get("Content-Range")); err == nil && seen.Size == have {
+			return have, seen, nil
 		}
-		return 0, 0, errStale
+		return 0, seen, errStale
 	default:
-		return 0, 0, x.statusError(reply)
+		return 0, seen, x.statusError(reply)
 	}
-	if f.Size > 0 && total > 0 && total != f.Size {
-		err := fmt.Errorf("the file there has %d bytes, not %d", total, f.Size)
-		return 0, 0, refusal{fault.WithHint(err, "the source has changed, or something on the way alters it: --from names another one")}
+	if f.Size > 0 && seen.Size > 0 && seen.Size != f.Size {
+		err := fmt.Errorf("the file there has %d bytes, not %d", seen.Size, f.Size)
+		return 0, seen, refusal{fault.WithHint(err, "the source has changed, or something on the way alters it: --from names another one")}
 	}
-	return start, total, nil
+	return start, seen, nil
 }
 
 // contentRange reads "bytes 10-19/20" and "bytes */20".
@@ -160,14 +175,21 @@ func (x *Fetcher) statusError(reply *http.Response) error {
 	switch code := reply.StatusCode; {
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
 		return busy{err, retryAfter(reply.Header.Get("Retry-After"), x.Now())}
-	case code == http.StatusRequestTimeout || code == http.StatusTooEarly || code >= 500:
+	case passing(code):
 		return err
-	case code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusProxyAuthRequired:
+	case code == http.StatusProxyAuthRequired:
+		return refusal{fault.WithHint(err, proxyHint)}
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return refusal{fault.WithHint(err, "it refuses this machine or its proxy: set HTTPS_PROXY, or fetch the file elsewhere and give its folder with --from")}
 	case code == http.StatusNotFound || code == http.StatusGone:
-		return refusal{fault.WithHint(err, "it is not there, or no longer: --from DIR or URL names another source")}
+		return refusal{absent{fault.WithHint(err, "it is not there, or no longer: --from DIR or URL names another source")}}
 	}
 	return refusal{err}
+}
+
+// passing tells statuses of which another try may know nothing.
+func passing(code int) bool {
+	return code == http.StatusRequestTimeout || code == http.StatusTooEarly || code == http.StatusTooManyRequests || code >= 500
 }
 
 // retryAfter reads seconds or a date.
@@ -188,12 +210,35 @@ type transfer struct {
 	body     io.Reader
 	part     string
 	start    int64 // where the body belongs
-	total    int64 // of the whole file, 0 when unknown
+	seen     state // what the server says of the file
+	total    int64 // bytes of the whole file, 0 when unknown
 	received atomic.Int64
 }
 
 // receive writes the body to part from position start on. A body that comes too slowly is cut off by a watchman.
 func (t *transfer) receive(ctx context.Context, cancel context.CancelCauseFunc) error {
+	var watch sync.WaitGroup
+	done := make(chan struct{})
+	watch.Go(func() { t.watch(done, cancel) })
+	err := t.write()
+	close(done)
+	watch.Wait()
+	if errors.Is(context.Cause(ctx), errStalled) {
+		return fmt.Errorf("%w: fewer than %d bytes in %v", errStalled, t.Least, t.Stall)
+	}
+	if have := t.start + t.received.Load(); err == nil && have < t.seen.Size { // a server may give a part of the range that it is asked for
+		return fmt.Errorf("the server ends the file at byte %d of %d", have, t.seen.Size)
+	}
+	return err
+}
+
+// write looks at the beginning of the body before it touches what is here of the file: an error in its place costs nothing of that.
+func (t *transfer) write() error {
+	in := bufio.NewReaderSize(t.body, 1<<18)
+	beginning, err := in.Peek(512)
+	if err := t.checkBeginning(beginning, err); err != nil {
+		return err
+	}
 	out, err := os.OpenFile(t.part, os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {
 		return local{err}
@@ -205,20 +250,11 @@ func (t *transfer) receive(ctx context.Context, cancel context.CancelCauseFunc) 
 	if _, err := out.Seek(t.start, io.SeekStart); err != nil {
 		return local{err}
 	}
-	var watch sync.WaitGroup
-	done := make(chan struct{})
-	watch.Go(func() { t.watch(done, cancel) })
-	err = t.copy(out)
-	close(done)
-	watch.Wait()
-	if errors.Is(context.Cause(ctx), errStalled) {
-		return fmt.Errorf("%w: fewer than %d bytes in %v", errStalled, t.Least, t.Stall)
+	if err := t.seen.write(t.part); err != nil { // not before the bytes of another version are gone
+		return local{err}
 	}
-	if err != nil {
+	if err := t.copy(out, in); err != nil {
 		return err
-	}
-	if t.start+t.received.Load() == 0 {
-		return fault.WithHint(errors.New("the server sends an empty file"), "try again later; --from DIR or URL names another source")
 	}
 	if err := out.Sync(); err != nil {
 		return local{err}
@@ -226,18 +262,29 @@ func (t *transfer) receive(ctx context.Context, cancel context.CancelCauseFunc) 
 	return nil
 }
 
-// copy copies the body. Its first bytes tell a web page from a file.
-func (t *transfer) copy(out io.Writer) error {
-	in := bufio.NewReaderSize(t.body, 1<<18)
-	if t.start == 0 && t.file.Format != "html" {
-		if beginning, _ := in.Peek(512); isPage(beginning) {
-			err := errors.New("a web page comes instead of the file")
-			return refusal{fault.WithHint(err, "a proxy or login page answers, or the file has moved: look at the address in a browser, set HTTPS_PROXY, or use --from")}
-		}
+// checkBeginning tells a web page, or nothing at all, from a file. err is what ended the first read.
+func (t *transfer) checkBeginning(beginning []byte, err error) error {
+	switch {
+	case len(beginning) == 0 && err != nil && err != io.EOF:
+		return fmt.Errorf("the connection broke: %w", err)
+	case len(beginning) == 0 && t.start == 0:
+		return fault.WithHint(errors.New("the server sends an empty file"), "try again later; --from DIR or URL names another source")
+	case t.start == 0 && t.file.Format != "html" && isPage(beginning):
+		err := errors.New("a web page comes instead of the file")
+		return refusal{fault.WithHint(err, "a proxy or login page answers, or the file has moved: look at the address in a browser, set HTTPS_PROXY, or use --from")}
 	}
+	return nil
+}
+
+// copy copies the body, and no more than the file can have.
+func (t *transfer) copy(out io.Writer, in io.Reader) error {
 	buffer := make([]byte, 1<<18)
+	most := cmp.Or(t.total, t.file.most)
 	for {
 		n, err := in.Read(buffer)
+		if have := t.start + t.received.Load() + int64(n); most > 0 && have > most {
+			return refusal{fmt.Errorf("%w: more than %d bytes come", errStale, most)}
+		}
 		if _, err := out.Write(buffer[:n]); err != nil {
 			return local{err}
 		}

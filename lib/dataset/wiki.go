@@ -87,8 +87,12 @@ func (s *Store) ResolveWiki(ctx context.Context, set Set, w Wiki) (Set, error) {
 	return Set{}, failure
 }
 
+// mostDocument is far above the megabyte of a large dump's status.
+const mostDocument = 64 << 20
+
 // document fetches a small file and returns its text.
 func (s *Store) document(ctx context.Context, set Set, f File, path ...string) ([]byte, error) {
+	f.most = mostDocument
 	for _, mirror := range set.Mirrors {
 		f.URLs = append(f.URLs, below(mirror, path...))
 	}
