@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hpcbert/lib/fault"
@@ -21,12 +24,13 @@ type Catalogue struct {
 
 // Set is files that belong together.
 type Set struct {
-	Name    string `json:"name"`
-	What    string `json:"what"`
-	Source  string `json:"source"`  // page of those who publish it
-	Licence string `json:"licence"` // as they state it
-	Sums    string `json:"sums"`    // who publishes the checksums
-	Folder  string `json:"folder"`  // below the output folder
+	Name    string   `json:"name"`
+	Also    []string `json:"also,omitempty"` // other names that people give it
+	What    string   `json:"what"`
+	Source  string   `json:"source"`  // page of those who publish it
+	Licence string   `json:"licence"` // as they state it
+	Sums    string   `json:"sums"`    // who publishes the checksums
+	Folder  string   `json:"folder"`  // below the output folder
 
 	Files  []File `json:"files,omitempty"`
 	Derive string `json:"derive,omitempty"` // what is made of the files: "mrpc"
@@ -83,6 +87,24 @@ func (s Set) Refusal() error { return fault.WithHint(errors.New(s.Unavailable), 
 //go:embed catalogue.json
 var builtIn []byte
 
+// Load returns the built-in catalogue and the sets of a file, "" for none, which come first: the first of a name is found.
+func Load(file string) (*Catalogue, error) {
+	c, err := BuiltIn()
+	if err != nil || file == "" {
+		return c, err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	own, err := Parse(text, file)
+	if err != nil {
+		return nil, err
+	}
+	own.Sets = append(own.Sets, c.Sets...)
+	return own, nil
+}
+
 // BuiltIn returns the catalogue that comes with the program.
 func BuiltIn() (*Catalogue, error) { return Parse(builtIn, "built-in catalogue") }
 
@@ -102,11 +124,74 @@ func Parse(data []byte, name string) (*Catalogue, error) {
 
 // Find returns the set of that name.
 func (c *Catalogue) Find(name string) (Set, error) {
-	i := slices.IndexFunc(c.Sets, func(s Set) bool { return s.Name == name })
+	i := slices.IndexFunc(c.Sets, func(s Set) bool { return s.Name == name || slices.Contains(s.Also, name) })
 	if i < 0 {
 		return Set{}, fault.WithHint(fault.Usagef("no set %q", name), "getdata list prints the names")
 	}
 	return c.Sets[i], nil
+}
+
+// Pick returns the sets of these names, without names all.
+func (c *Catalogue) Pick(names []string) (sets []Set, err error) {
+	if len(names) == 0 {
+		return c.Sets, nil
+	}
+	for _, name := range names {
+		set, err := c.Find(name)
+		if err != nil {
+			return nil, err
+		}
+		sets = append(sets, set)
+	}
+	return sets, nil
+}
+
+// Write prints the sets of these names, or all: name, bytes to download, licence, what it is.
+func (c *Catalogue) Write(out io.Writer, names []string) error {
+	sets, err := c.Pick(names)
+	if err != nil {
+		return err
+	}
+	for _, s := range sets {
+		if err := writeRow(out, s.Name, bytesOf(s.Size()), s.Licence, s.What); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteFiles prints the files of the sets of these names, or all, as a folder for Store.From holds them: set, file, bytes, first address.
+func (c *Catalogue) WriteFiles(out io.Writer, names []string, w Wiki) error {
+	sets, err := c.Pick(names)
+	if err != nil {
+		return err
+	}
+	for _, s := range sets {
+		files := s.Files
+		if len(s.Mirrors) > 0 {
+			s.Folder, files = "", w.files(s.Mirrors[0])
+		}
+		for _, f := range files {
+			if err := writeRow(out, s.Name, path.Join(s.Folder, f.Name), bytesOf(f.Size), f.URLs[0]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func bytesOf(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func writeRow(out io.Writer, columns ...string) error {
+	if _, err := fmt.Fprintln(out, strings.Join(columns, "\t")); err != nil {
+		return fmt.Errorf("write standard output: %w", err)
+	}
+	return nil
 }
 
 var (

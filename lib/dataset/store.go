@@ -2,13 +2,14 @@ package dataset
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 
 	"hpcbert/lib/fault"
 	"hpcbert/lib/stream"
@@ -22,133 +23,151 @@ type Store struct {
 	Temp    string // folder for temporary files
 	Fetcher *Fetcher
 	From    string // base address that takes the place of the catalogue's ones; "" = those
+	Wiki    Wiki   // the dump that a set of mirrors means
 	Keep    bool   // archives too
 	Force   bool   // fetch anew, replace whatever is there
 
-	Progress func(file string, done int64) // bytes of the set that are here; may be nil
+	Begin func(set Set) Progress // is called before a set is fetched; may be nil
 }
 
-// Manifest tells what a set's files are and where they came from. It is written last: with it the set is whole.
-type Manifest struct {
-	Set     string  `json:"set"`
-	Source  string  `json:"source"`
-	Licence string  `json:"licence"`
-	Files   []Entry `json:"files"`
+// Progress is told how many kB of a set are here, and the name of the file on its way.
+type Progress interface {
+	Set(done int64, file string)
+	Finish()
 }
 
-// Entry is one file of a set.
-type Entry struct {
-	Name   string `json:"name"`
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-	Known  bool   `json:"checksum_known"` // it, or the archive that it is from, had a published checksum
-}
-
-// Bytes returns the size of all files.
-func (m *Manifest) Bytes() (n int64) {
-	for _, e := range m.Files {
-		n += e.Bytes
+// SetFrom takes files from a folder or an address, unless where is "".
+func (s *Store) SetFrom(where string) error {
+	if where == "" {
+		return nil
 	}
-	return n
+	base, err := Base(where)
+	if err != nil {
+		return err
+	}
+	s.From = base
+	if folder := s.fromFolder(); folder != "" {
+		_, err = os.ReadDir(folder)
+	}
+	return err
+}
+
+// fromFolder is From if it is a folder of this machine, else "".
+func (s *Store) fromFolder() string {
+	u, err := url.Parse(s.From)
+	if err != nil || u.Scheme != "file" {
+		return ""
+	}
+	return u.Path
 }
 
 // Folder is where a set's files are.
 func (s *Store) Folder(set Set) string { return filepath.Join(s.Dir, filepath.FromSlash(set.Folder)) }
 
-func (s *Store) manifestName(set Set) string {
-	return filepath.Join(s.Folder(set), "getdata-"+set.Name+".json")
-}
-
 // workName is a hidden folder for what is not whole yet.
 func (s *Store) workName(set Set) string { return filepath.Join(s.Dir, ".getdata-"+set.Name) }
-
-// Manifest returns a set's manifest, nil when the set is not here or not whole: a file is missing,
-// has another size, or the catalogue wants another one.
-func (s *Store) Manifest(set Set) (*Manifest, error) {
-	data, err := os.ReadFile(s.manifestName(set))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	m := &Manifest{}
-	if json.Unmarshal(data, m) != nil {
-		return nil, nil
-	}
-	for _, e := range m.Files {
-		if size, err := sizeOf(filepath.Join(s.Folder(set), e.Name)); err != nil || size != e.Bytes {
-			return nil, nil
-		}
-	}
-	for _, f := range set.Files {
-		if f.Unpack == "" && !slices.ContainsFunc(m.Files, func(e Entry) bool { return e.Name == f.Name && (f.SHA256 == "" || e.SHA256 == f.SHA256) }) {
-			return nil, nil
-		}
-	}
-	return m, nil
-}
-
-// Check compares a set that is here with its manifest.
-func (s *Store) Check(ctx context.Context, set Set) (*Manifest, error) {
-	m, err := s.Manifest(set)
-	if err != nil {
-		return nil, err
-	}
-	if m == nil {
-		return nil, fault.WithHint(fault.Answerf("%s is not whole in %s", set.Name, s.Folder(set)), "the same command without --check fetches what is missing")
-	}
-	for _, e := range m.Files {
-		name := filepath.Join(s.Folder(set), e.Name)
-		sum, _, err := stream.SHA256(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		if sum != e.SHA256 {
-			return nil, fault.WithHint(fault.Answerf("%s: its sha256 is %s, it was %s when fetched", name, sum, e.SHA256), "--force fetches it anew")
-		}
-	}
-	return m, nil
-}
 
 // Get fetches a set unless it is here; kept tells that it was.
 func (s *Store) Get(ctx context.Context, set Set) (m *Manifest, kept bool, err error) {
 	if set.Unavailable != "" {
 		return nil, false, set.Refusal()
 	}
+	if set, err = s.resolve(ctx, set); err != nil {
+		return nil, false, err
+	}
 	if m, err := s.Manifest(set); err != nil || m != nil && !s.Force {
 		return m, true, err
 	}
+	if err := s.checkFrom(set); err != nil {
+		return nil, false, err
+	}
+	_, missing := os.Stat(s.Dir)
 	if err := os.MkdirAll(s.Dir, 0o777); err != nil {
 		return nil, false, fault.WithHint(err, "-o names a folder, which is made if its parent can be written to")
 	}
-	lock, err := lockFolder(s.workName(set))
+	m, kept, err = s.fetch(ctx, set)
+	if err != nil && missing != nil {
+		os.Remove(s.Dir) // only if nothing is in it
+	}
+	return m, kept, err
+}
+
+func (s *Store) fetch(ctx context.Context, set Set) (m *Manifest, kept bool, err error) {
+	w := &work{Store: s, set: set, dir: s.workName(set), ready: filepath.Join(s.workName(set), "ready")}
+	lock, err := lockFolder(w.dir)
 	if err != nil {
 		return nil, false, fmt.Errorf("fetch %s: %w", set.Name, err)
 	}
 	defer lock.Close()
+	defer w.removeEmpty()
+	if m, err := s.Manifest(set); err != nil || m != nil && !s.Force {
+		return m, true, err // another run has fetched it meanwhile
+	}
 	if err := s.checkRoom(set); err != nil {
 		return nil, false, err
 	}
-	work := &work{Store: s, set: set, dir: s.workName(set), ready: filepath.Join(s.workName(set), "ready")}
-	m, err = work.run(ctx)
+	var progress Progress
+	if s.Begin != nil {
+		progress = s.Begin(set)
+		defer progress.Finish()
+	}
+	m, err = w.run(ctx, progress)
 	return m, false, err
 }
 
 // lockFolder makes a folder and holds it until the file returned is closed.
-func lockFolder(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if errors.Is(stream.Lock(f), unix.EWOULDBLOCK) {
+func lockFolder(dir string) (f *os.File, err error) {
+	for range 100 { // each time another run may come to its end, and remove the folder, between two calls
+		if err = os.MkdirAll(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		if f, err = os.Open(dir); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if errors.Is(stream.Lock(f), unix.EWOULDBLOCK) {
+			f.Close()
+			return nil, fault.WithHint(fmt.Errorf("another run is at work in %s", dir), "wait for it to end")
+		}
+		if stream.HasName(f) {
+			return f, nil
+		}
 		f.Close()
-		return nil, fault.WithHint(fmt.Errorf("another run is at work in %s", dir), "wait for it to end")
+		err = fmt.Errorf("lock %s: other runs remove it again and again", dir)
 	}
-	return f, nil
+	return nil, err
+}
+
+// checkFrom refuses, before anything is made, a folder that lacks a file of the set.
+func (s *Store) checkFrom(set Set) error {
+	for _, f := range set.Files {
+		_, downloaded := os.Stat(filepath.Join(s.workName(set), f.Name))
+		_, placed := os.Stat(filepath.Join(s.Folder(set), f.Name))
+		if downloaded == nil || placed == nil {
+			continue
+		}
+		if err := s.inFrom(f.Name, s.Sources(set, f).URLs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inFrom refuses a file that From, a folder, has at none of the addresses.
+func (s *Store) inFrom(name string, addresses []string) error {
+	folder := s.fromFolder()
+	for _, address := range addresses {
+		u, err := url.Parse(address)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(u.Path); folder == "" || err == nil {
+			return nil
+		}
+	}
+	return fault.WithHint(fmt.Errorf("%s has no %s", folder, name), "getdata list --files shows what is expected")
 }
 
 // checkRoom refuses to begin what the disk cannot hold.
@@ -179,164 +198,22 @@ func (s *Store) Sources(set Set, f File) File {
 	return f
 }
 
-// work is one set on its way.
-type work struct {
-	*Store
-	set   Set
-	dir   string // downloads
-	ready string // files that are checked and wait for their place
-}
-
-func (w *work) run(ctx context.Context) (*Manifest, error) {
-	if err := os.MkdirAll(w.ready, 0o777); err != nil {
-		return nil, err
+// WritePlan prints what Get would fetch: set, file, bytes and addresses.
+func (s *Store) WritePlan(ctx context.Context, out io.Writer, set Set) error {
+	if set.Unavailable != "" {
+		return set.Refusal()
 	}
-	m := &Manifest{Set: w.set.Name, Source: w.set.Source, Licence: w.set.Licence}
-	before := int64(0)
-	for _, f := range w.set.Files {
-		w.Fetcher.Progress = func(done, _ int64) {
-			if w.Progress != nil {
-				w.Progress(f.Name, before+done)
-			}
-		}
-		if err := w.download(ctx, f); err != nil {
-			return nil, err
-		}
-		before += f.Size
-		names, err := w.prepare(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range names {
-			m.Files = append(m.Files, Entry{Name: name, Known: f.Summed()})
-		}
-		for i, member := range f.Members {
-			m.Files[len(m.Files)-len(names)+i].Known = f.Summed() || member.Summed()
-		}
-	}
-	if w.set.Derive == "mrpc" {
-		if err := deriveMRPC(w.ready, w.ready); err != nil {
-			return nil, err
-		}
-		for _, name := range derivedNames[w.set.Derive] {
-			m.Files = append(m.Files, Entry{Name: name, Known: true})
-		}
-	}
-	if err := w.place(ctx, m); err != nil {
-		return nil, err
-	}
-	return m, os.RemoveAll(w.dir)
-}
-
-// download brings a file into the work folder, unless an earlier run has.
-func (w *work) download(ctx context.Context, f File) error {
-	whole := filepath.Join(w.dir, f.Name)
-	if f.Content.Verify(ctx, whole) == nil && !w.Force {
-		return nil
-	}
-	if f.Unpack == "" && !w.Force {
-		if placed := filepath.Join(w.Folder(w.set), f.Name); f.Summed() && f.Content.Verify(ctx, placed) == nil {
-			return link(placed, whole)
-		}
-	}
-	part := whole + ".part"
-	if w.Force {
-		discard(part)
-	}
-	if err := w.Fetcher.Fetch(ctx, w.Sources(w.set, f), part); err != nil {
-		return err
-	}
-	return os.Rename(part, whole)
-}
-
-// prepare makes a download's files ready and returns their names, members of an archive first.
-func (w *work) prepare(ctx context.Context, f File) (names []string, err error) {
-	whole := filepath.Join(w.dir, f.Name)
-	if f.Unpack != "" {
-		if err := Unpack(ctx, f, whole, w.ready); err != nil {
-			if !f.Summed() {
-				os.Remove(whole) // as broken as its contents, for all that is known
-			}
-			return nil, err
-		}
-		for _, m := range f.Members {
-			names = append(names, m.Name)
-		}
-	}
-	if f.Unpack == "" || w.Keep {
-		names = append(names, f.Name)
-		return names, link(whole, filepath.Join(w.ready, f.Name))
-	}
-	return names, nil
-}
-
-// link gives a file a second name, or copies it where the file system knows no links.
-func link(from, to string) error {
-	os.Remove(to)
-	if os.Link(from, to) == nil {
-		return nil
-	}
-	in, err := os.Open(from)
+	set, err := s.resolve(ctx, set)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	out, err := stream.Temporary(to)
-	if err != nil {
+	if m, err := s.Manifest(set); err != nil || m != nil && !s.Force {
 		return err
 	}
-	defer os.Remove(out.Name()) // fails when it has its name
-	defer out.Close()
-	if _, err := out.ReadFrom(in); err != nil {
-		return stream.DiskFull(err)
-	}
-	return stream.Finish(out, to)
-}
-
-// place moves the files to their folder, and writes the manifest. What others put there under these names is not touched, unless forced.
-func (w *work) place(ctx context.Context, m *Manifest) error {
-	folder := w.Folder(w.set)
-	ours := w.placedBefore()
-	for i := range m.Files {
-		e := &m.Files[i]
-		var err error
-		if e.SHA256, e.Bytes, err = stream.SHA256(ctx, filepath.Join(w.ready, e.Name)); err != nil {
-			return err
-		}
-		have, _, err := stream.SHA256(ctx, filepath.Join(folder, e.Name))
-		if err == nil && have != e.SHA256 && !w.Force && !slices.Contains(ours, e.Name) {
-			return fault.WithHint(fmt.Errorf("%s exists and is another file", filepath.Join(folder, e.Name)), "write to another folder (-o), or use --force to replace it")
-		}
-	}
-	if ctx.Err() != nil {
-		return ctx.Err() // the last file may not have been compared
-	}
-	if err := os.MkdirAll(folder, 0o777); err != nil {
-		return err
-	}
-	for _, e := range m.Files {
-		if err := os.Rename(filepath.Join(w.ready, e.Name), filepath.Join(folder, e.Name)); err != nil {
+	for _, f := range set.Files {
+		if err := writeRow(out, set.Name, f.Name, bytesOf(f.Size), strings.Join(s.Sources(set, f).URLs, " ")); err != nil {
 			return err
 		}
 	}
-	if err := stream.SyncDir(folder); err != nil {
-		return err
-	}
-	data, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
-	}
-	return stream.WriteFile(w.manifestName(w.set), append(data, '\n'))
-}
-
-// placedBefore returns the files that an earlier manifest of the set names.
-func (w *work) placedBefore() (names []string) {
-	var m Manifest
-	data, err := os.ReadFile(w.manifestName(w.set))
-	if err == nil && json.Unmarshal(data, &m) == nil {
-		for _, e := range m.Files {
-			names = append(names, e.Name)
-		}
-	}
-	return names
+	return nil
 }

@@ -16,7 +16,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"hpcbert/lib/fault"
 	"hpcbert/lib/stream"
@@ -37,7 +40,14 @@ func site(t *testing.T, f files) (h *host, asked *[]string) {
 			http.NotFound(w, r)
 			return
 		}
-		serve([]byte(text), `"1"`)(w, r)
+		switch text {
+		case "503":
+			status(503)(w, r)
+		case "endless":
+			endless(w, r)
+		default:
+			serve([]byte(text), `"1"`)(w, r)
+		}
 	}), asked
 }
 
@@ -300,6 +310,75 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// Runs that come to their end and begin at the same time never hold a folder that another one has removed.
+func TestLockFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "work")
+	var wait sync.WaitGroup
+	var held atomic.Int64
+	for range 4 {
+		wait.Go(func() {
+			for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+				f, err := lockFolder(dir)
+				if err != nil {
+					if !strings.Contains(err.Error(), "another run is at work") {
+						t.Error(err)
+					}
+					continue
+				}
+				held.Add(1)
+				if !stream.HasName(f) {
+					t.Error("the folder held is gone")
+				}
+				os.Remove(dir)
+				f.Close()
+			}
+		})
+	}
+	wait.Wait()
+	if held.Load() < 10 {
+		t.Errorf("held %d times", held.Load())
+	}
+}
+
+// A set of which nothing came leaves nothing.
+func TestGetLeavesNothing(t *testing.T) {
+	h := newHost(t, status(404))
+	s := newStore(t)
+	_, _, err := s.Get(t.Context(), small(h.URL, ""))
+	if _, there := os.Stat(s.Dir); err == nil || there == nil {
+		t.Errorf("got %v, the folder: %v", err, there)
+	}
+}
+
+// What lies ready need not be in the folder; one file more, and the copy of a missing one is not begun.
+func TestFromFolder(t *testing.T) {
+	set, _, archive := smallSite(t)
+	s := newStore(t)
+	from := t.TempDir()
+	if err := s.SetFrom(from); err != nil {
+		t.Fatal(err)
+	}
+	put(t, from, "one.txt", "one\n")
+	put(t, filepath.Join(from, "a", "b"), "three.zip", archive)
+	if _, _, err := s.Get(t.Context(), set); err == nil || err.Error() != from+" has no two.txt" {
+		t.Errorf("got %v", err)
+	}
+	if left := tree(t, s.Dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	put(t, s.workName(set), "two.txt", "a\nb\n")
+	whole(t, s, set)
+	if diff := cmp.Diff(smallFiles, tree(t, s.Dir)); diff != "" {
+		t.Error(diff)
+	}
+	unreadable := newStore(t)
+	unreadable.From = "file://" + from
+	os.Mkdir(filepath.Join(from, "two.txt"), 0o777)
+	if _, _, err := unreadable.Get(t.Context(), set); err == nil {
+		t.Error("a folder in the place of a file: no error")
+	}
+}
+
 func TestNoRoom(t *testing.T) {
 	s := newStore(t)
 	_, _, err := s.Get(t.Context(), Set{Name: "huge", Folder: "huge", Files: []File{{Name: "f", URLs: []string{"http://localhost/f"}, Content: Content{Size: 1 << 60}}}})
@@ -345,6 +424,11 @@ func TestUnpack(t *testing.T) {
 		{"member is a folder", "zip", zipped(t, files{"a/x.txt/y": "hello\n"}), one, "x.txt"},
 		{"tar.gz without the member", "tar.gz", tarred(files{"x.txt": "hello\n"}), one, "a/x.txt is not in it"},
 		{"member is a link", "tar.gz", tarball, []Member{{Path: "a/link", Name: "link"}}, "a/link is not in it"},
+		{"zip that fills the disk", "zip", zipped(t, files{"a/x.txt": strings.Repeat("0", 4<<20)}), []Member{{Path: "a/x.txt", Name: "x.txt"}}, "x.txt: it unpacks to more than"},
+		{"gz that fills the disk", "gz", gzipped(strings.Repeat("0", 4<<20)), []Member{{Name: "x.txt"}}, "x.txt: it unpacks to more than"},
+		{"tar.gz that fills the disk", "tar.gz", tarred(files{"a/x.txt": strings.Repeat("0", 8<<20)}), []Member{{Path: "a/x.txt", Name: "x.txt"}}, "x.txt: it unpacks to more than"},
+		{"member longer than its size", "zip", zipped(t, files{"a/x.txt": "hello\n"}), []Member{{Path: "a/x.txt", Name: "x.txt", Content: Content{Size: 5}}}, "x.txt: it unpacks to more than 5 bytes"},
+		{"member from outside", "zip", zipped(t, files{"../x.txt": "hello\n"}), []Member{{Path: "../x.txt", Name: "x.txt"}}, "invalid"},
 		{"cut zip", "zip", cutZip[:len(cutZip)-10], one, "not a valid zip file"},
 		{"cut tar.gz", "tar.gz", tarball[:len(tarball)/2], one, "unexpected EOF"},
 		{"cut gz", "gz", gzipped("hello\n")[:12], one, "unexpected EOF"},
@@ -625,12 +709,16 @@ func TestWiki(t *testing.T) {
 		{"no list", "latest", files{}, nil, "404 Not Found"},
 		{"list without dates", "latest", files{"/enwiki/": "<html>nothing</html>"}, nil, "names no date"},
 		{"status is cut off", "20261101", files{"/enwiki/20261101/dumpstatus.json": done[:50]}, nil, "not a whole json file: unexpected EOF"},
+		{"newest cannot be told now", "latest", files{"/enwiki/": list, "/enwiki/20261120/dumpstatus.json": "503", "/enwiki/20261101/dumpstatus.json": done}, nil, "503 Service Unavailable"},
+		{"none is whole", "latest", files{"/enwiki/": list, "/enwiki/20261120/dumpstatus.json": running, "/enwiki/20261101/dumpstatus.json": running, "/enwiki/20261001/dumpstatus.json": running}, nil, "enwiki of 20261001 is not finished"},
+		{"status without end", "20261101", files{"/enwiki/20261101/dumpstatus.json": "endless"}, nil, "more than 67108864 bytes come"},
 		{"status is a web page", "20261101", files{"/enwiki/20261101/dumpstatus.json": page}, nil, "a web page comes instead"},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 			h, _ := site(t, c.site)
 			s := newStore(t)
-			set, err := s.ResolveWiki(t.Context(), Set{Name: "wiki", Folder: "wiki", Mirrors: []string{h.URL}}, Wiki{"en", c.date})
+			s.Wiki = Wiki{"en", c.date}
+			set, err := s.resolve(t.Context(), Set{Name: "wiki", Folder: "wiki", Mirrors: []string{h.URL}})
 			if c.fault != "" {
 				if err == nil || !strings.Contains(err.Error(), c.fault) || fault.HintOf(err) == "" {
 					t.Errorf("got %v", err)
@@ -659,14 +747,18 @@ func TestGetWiki(t *testing.T) {
 	second, asked := site(t, files{"/zh_min_nanwiki/20261101/" + name: "hello\n"})
 	s, wiki := newStore(t), Set{Name: "wiki", Folder: "wiki", Mirrors: []string{first.URL, second.URL}}
 	for range 2 {
-		set, err := s.ResolveWiki(t.Context(), wiki, Wiki{"zh-min-nan", "20261101"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		whole(t, s, set)
+		s.Wiki = Wiki{"zh-min-nan", "20261101"}
+		whole(t, s, wiki)
 	}
 	if diff := cmp.Diff(files{"wiki/" + name: "hello\n"}, tree(t, s.Dir)); diff != "" || len(*asked) != 1 {
 		t.Errorf("requests %q %s", *asked, diff)
+	}
+	// What is here is checked without the network, also as the latest.
+	for _, date := range []string{"20261101", "latest"} {
+		s.Wiki.Date, s.Fetcher = date, nil
+		if m, err := s.Check(t.Context(), wiki); err != nil || m.Set != "zh_min_nanwiki-20261101" {
+			t.Errorf("%s: %v, %v", date, m, err)
+		}
 	}
 	// The folder of a mirror serves a site without network.
 	mirror := t.TempDir()
@@ -674,11 +766,8 @@ func TestGetWiki(t *testing.T) {
 	put(t, filepath.Join(mirror, "zh_min_nanwiki", "20261101"), name, "hello\n")
 	s = newStore(t)
 	s.From, _ = Base(mirror)
-	set, err := s.ResolveWiki(t.Context(), wiki, Wiki{"zh-min-nan", "latest"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole(t, s, set)
+	s.Wiki = Wiki{"zh-min-nan", "latest"}
+	whole(t, s, wiki)
 	if diff := cmp.Diff(files{"wiki/" + name: "hello\n"}, tree(t, s.Dir)); diff != "" {
 		t.Error(diff)
 	}

@@ -49,12 +49,16 @@ func unpackZip(ctx context.Context, f File, archive, dir string) error {
 		return err
 	}
 	defer z.Close()
+	most, err := mostUnpacked(archive)
+	if err != nil {
+		return err
+	}
 	for _, m := range f.Members {
 		in, err := z.Open(m.Path)
 		if err != nil {
 			return err
 		}
-		err = write(ctx, in, m, dir)
+		err = write(ctx, in, m, dir, most)
 		in.Close()
 		if err != nil {
 			return err
@@ -69,7 +73,11 @@ func unpackTar(ctx context.Context, f File, archive, dir string) error {
 		return err
 	}
 	defer in.Close()
-	z, err := gzip.NewReader(in)
+	z, err := gzip.NewReader(stream.Stoppable(ctx, in))
+	if err != nil {
+		return err
+	}
+	most, err := mostUnpacked(archive)
 	if err != nil {
 		return err
 	}
@@ -86,7 +94,7 @@ func unpackTar(ctx context.Context, f File, archive, dir string) error {
 		if i < 0 || head.Typeflag != tar.TypeReg {
 			continue
 		}
-		if err := write(ctx, t, missing[i], dir); err != nil {
+		if err := write(ctx, t, missing[i], dir, most); err != nil {
 			return err
 		}
 		missing = slices.Delete(missing, i, i+1)
@@ -101,20 +109,34 @@ func unpackOne(ctx context.Context, f File, archive, dir string) error {
 		return err
 	}
 	defer file.Close()
+	most, err := mostUnpacked(archive)
+	if err != nil {
+		return err
+	}
 	if f.Unpack == "bz2" {
 		in := bzip2.NewReader(file, 1)
 		defer in.Close()
-		return write(ctx, in, f.Members[0], dir)
+		return write(ctx, in, f.Members[0], dir, most)
 	}
 	in, err := gzip.NewReader(file)
 	if err != nil {
 		return err
 	}
-	return write(ctx, in, f.Members[0], dir)
+	return write(ctx, in, f.Members[0], dir, most)
 }
 
-// write copies a member to its file, which appears when it has been checked.
-func write(ctx context.Context, in io.Reader, m Member, dir string) error {
+// mostUnpacked returns how many bytes a member of an archive may have whose size is not known: far more than any text packs to, and not what
+// an archive made to fill disks holds.
+func mostUnpacked(archive string) (int64, error) {
+	size, err := sizeOf(archive)
+	return 1<<20 + 200*size, err
+}
+
+// write copies a member of at most so many bytes to its file, which appears when it has been checked.
+func write(ctx context.Context, in io.Reader, m Member, dir string, most int64) error {
+	if m.Size > 0 {
+		most = m.Size
+	}
 	name := filepath.Join(dir, m.Name)
 	out, err := stream.Temporary(name)
 	if err != nil {
@@ -122,12 +144,16 @@ func write(ctx context.Context, in io.Reader, m Member, dir string) error {
 	}
 	defer os.Remove(out.Name()) // fails when it has its name
 	defer out.Close()
-	if _, err := io.Copy(out, stream.Stoppable(ctx, in)); err != nil {
+	n, err := io.Copy(out, stream.Stoppable(ctx, io.LimitReader(in, most+1)))
+	if err != nil {
 		var path *os.PathError
 		if errors.As(err, &path) {
 			err = path.Err
 		}
 		return stream.DiskFull(fmt.Errorf("%s: %w", m.Name, truncated(err)))
+	}
+	if n > most {
+		return fault.WithHint(fmt.Errorf("%s: it unpacks to more than %d bytes", m.Name, most), "if that is right, the catalogue must tell the member's size")
 	}
 	if err := m.Content.verify(ctx, out.Name()); err != nil {
 		return fmt.Errorf("%s: %w", m.Name, err)

@@ -50,8 +50,26 @@ func (w Wiki) database() string {
 	return strings.ReplaceAll(w.Language, "-", "_") + "wiki"
 }
 
-// ResolveWiki returns the set of a dump's files, with the checksums that the dump publishes; without files when a dump of that date is here.
-func (s *Store) ResolveWiki(ctx context.Context, set Set, w Wiki) (Set, error) {
+// files is what a mirror has of a dump, as far as its status does not say more.
+func (w Wiki) files(mirror string) (files []File) {
+	day := w.Date
+	if day == "latest" {
+		day = "YYYYMMDD"
+	}
+	for _, name := range []string{"dumpstatus.json", w.database() + "-" + day + "-pages-articles-multistream*.xml*.bz2"} {
+		name = w.database() + "/" + day + "/" + name
+		files = append(files, File{Name: name, URLs: []string{mirror + "/" + name}})
+	}
+	return files
+}
+
+// resolve returns the set of a dump's files, with the checksums that the dump publishes, for a set of mirrors; without files when a dump of
+// that date is here.
+func (s *Store) resolve(ctx context.Context, set Set) (Set, error) {
+	w := s.Wiki
+	if len(set.Mirrors) == 0 || len(set.Files) > 0 {
+		return set, nil
+	}
 	if s.From != "" {
 		set.Mirrors = []string{s.From}
 	}
@@ -71,20 +89,40 @@ func (s *Store) ResolveWiki(ctx context.Context, set Set, w Wiki) (Set, error) {
 			return Set{}, fault.WithHint(fmt.Errorf("the list of dumps of %s names no date", w.database()), "give one with --date YYYYMMDD")
 		}
 	}
-	var failure error
-	for _, day := range days {
-		status, err := s.document(ctx, set, File{Name: w.database() + "-" + day + "-dumpstatus.json", Content: Content{Format: "json"}}, w.database(), day, "dumpstatus.json")
-		if err == nil {
-			found, err := dumpOf(set, w.database(), day, status)
-			if err == nil {
-				return found, nil
-			}
-			failure = err
-		} else if failure = err; ctx.Err() != nil {
-			return Set{}, err
+	found, err := s.dump(ctx, set, days[0])
+	for _, day := range days[1:] {
+		var not absent
+		if !errors.As(err, &not) {
+			break
+		}
+		s.Fetcher.Warn("%v: trying the dump of %s", err, day)
+		found, err = s.dump(ctx, set, day)
+	}
+	return found, err
+}
+
+// dump asks for the files of one dump. The error is absent if it is not there, or not whole yet.
+func (s *Store) dump(ctx context.Context, set Set, day string) (Set, error) {
+	database := s.Wiki.database()
+	status, err := s.document(ctx, set, File{Name: database + "-" + day + "-dumpstatus.json", Content: Content{Format: "json"}}, database, day, "dumpstatus.json")
+	if err != nil {
+		return Set{}, err
+	}
+	return dumpOf(set, database, day, status)
+}
+
+// placedDump returns the set of the dump that is wanted, without its files; for latest, of the newest one that is in the store's folder.
+func (s *Store) placedDump(set Set) Set {
+	prefix := s.Wiki.database() + "-"
+	set.Name = prefix + s.Wiki.Date
+	if s.Wiki.Date == "latest" {
+		names, _ := filepath.Glob(filepath.Join(s.Folder(set), manifestPrefix+prefix+"20??????"+manifestSuffix)) // sorted; the pattern is a good one
+		if len(names) > 0 {
+			last := filepath.Base(names[len(names)-1])
+			set.Name = strings.TrimSuffix(strings.TrimPrefix(last, manifestPrefix), manifestSuffix)
 		}
 	}
-	return Set{}, failure
+	return set
 }
 
 // mostDocument is far above the megabyte of a large dump's status.
@@ -95,6 +133,9 @@ func (s *Store) document(ctx context.Context, set Set, f File, path ...string) (
 	f.most = mostDocument
 	for _, mirror := range set.Mirrors {
 		f.URLs = append(f.URLs, below(mirror, path...))
+	}
+	if err := s.inFrom(strings.Join(path, "/"), f.URLs); err != nil {
+		return nil, absent{err}
 	}
 	dir, err := os.MkdirTemp(s.Temp, "getdata-")
 	if err != nil {
@@ -157,7 +198,7 @@ func dumpOf(set Set, database, day string, status []byte) (Set, error) {
 			return out, nil
 		}
 	}
-	return Set{}, fault.WithHint(errors.New("the dump "+database+" of "+day+" is not finished, or holds no articles"), "an older one: --date YYYYMMDD")
+	return Set{}, absent{fault.WithHint(errors.New("the dump "+database+" of "+day+" is not finished, or holds no articles"), "an older one: --date YYYYMMDD")}
 }
 
 // partOf returns the number of a dump's part and its first page, by which the parts are in order.

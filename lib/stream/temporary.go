@@ -56,10 +56,10 @@ func TemporaryFolder(dir, name string) (*os.File, error) {
 
 // hold locks a new temporary. It fails when another run took it, not yet locked, for one left behind. On a file system without locks
 // there is none, and nothing is ever removed.
-func hold(f *os.File) bool { return !errors.Is(Lock(f), syscall.EWOULDBLOCK) && hasName(f) }
+func hold(f *os.File) bool { return !errors.Is(Lock(f), syscall.EWOULDBLOCK) && HasName(f) }
 
-// hasName tells whether f is still the file of its name.
-func hasName(f *os.File) bool {
+// HasName tells whether f is still the file of its name.
+func HasName(f *os.File) bool {
 	have, err := f.Stat()
 	if err != nil {
 		return false
@@ -94,7 +94,7 @@ func removeAbandoned(dir, prefix string) {
 		if err != nil {
 			continue
 		}
-		if Lock(f) == nil && hasName(f) {
+		if Lock(f) == nil && HasName(f) {
 			os.RemoveAll(path)
 		}
 		f.Close()

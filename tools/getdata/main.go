@@ -1,10 +1,10 @@
 /*
 Getdata fetches public data sets and weights.
 
-	getdata list
+	getdata list [--files] [NAME...]
 	getdata [OPTION...] NAME...
 
-It downloads each set into its folder below the output folder, checks it and unpacks it. getdata list prints the names, with tabs between:
+It downloads each set into its folder below the output folder, checks it and unpacks it. getdata list prints the sets, with tabs between:
 name, bytes to download (- when not known), licence, what it is. A set that is whole is kept. A download that was interrupted goes on where
 it ended: run the same command again. Every file appears whole or not at all; getdata-NAME.json beside the files is written last and tells
 their sizes, hashes and licence.
@@ -14,27 +14,14 @@ and number of records are checked. An empty file, a web page in the place of the
 
 # Options
 
-	--lang LANGUAGE --date YYYYMMDD
+--lang and --date choose the dump for getdata wiki: en, de, simple, zh-min-nan, and a date or latest, the newest whole one. Large dumps come
+in several files, which wikiextract takes in one go.
 
-choose the dump for getdata wiki: en, de, simple, zh-min-nan, and a date or latest, the newest whole one. Large dumps come in several files,
-which wikiextract takes in one go.
+--from takes the files from a folder or another address instead of their own: DIR/FOLDER/FILE, as an earlier getdata --keep left them, or
+DIR/FILE. For wiki it is a mirror of dumps.wikimedia.org, or a folder like one. getdata list --files prints set, file, bytes and address of
+what it is to hold.
 
-	--from DIR|URL
-
-takes the files from a folder or another address instead of their own: DIR/FOLDER/FILE, as an earlier getdata --keep left them, or
-DIR/FILE. For wiki it is a mirror of dumps.wikimedia.org, or a folder that holds enwiki/20261101/dumpstatus.json and the files named there.
-
-	--keep
-
-keeps archives beside what was unpacked of them, for a later --from.
-
-	--check
-
-fetches nothing and compares the files with getdata-NAME.json.
-
-	--catalogue FILE
-
-adds the sets of a JSON file of the form of lib/dataset/catalogue.json; a set of the same name replaces the built-in one.
+--catalogue adds the sets of a JSON file of the form of lib/dataset/catalogue.json; a set of the same name replaces the built-in one.
 
 # Examples
 
@@ -74,11 +61,9 @@ of lines, unseen. BookCorpus cannot be fetched.
 package main
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"math/rand/v2"
-	"os"
-	"strings"
 	"time"
 
 	"hpcbert/lib/cli"
@@ -98,6 +83,7 @@ HTTP_PROXY and NO_PROXY are obeyed. Memory: 20 MiB.`,
   getdata list
   getdata squad mrpc sst2 bert-base-uncased
   getdata wiki --lang simple -o data
+  getdata list --files squad      # what a folder for --from holds
   getdata squad --from /media/stick/data`,
 }
 
@@ -108,6 +94,7 @@ type options struct {
 	Date      string  `long:"date" value-name:"YYYYMMDD" default:"latest" description:"date of wiki"`
 	From      string  `long:"from" value-name:"DIR|URL" description:"fetch from there instead of the sets' own addresses"`
 	Catalogue string  `long:"catalogue" value-name:"FILE" description:"add the sets of this file"`
+	Files     bool    `long:"files" description:"with list: print the sets' files"`
 	Keep      bool    `long:"keep" description:"keep archives after unpacking them"`
 	Check     bool    `long:"check" description:"compare what is here with its checksums, fetch nothing"`
 	Force     bool    `long:"force" description:"fetch anew and replace what is there"`
@@ -122,120 +109,73 @@ func main() {
 }
 
 func (o *options) run(ctx context.Context, env *cli.Env, names []string) error {
-	wiki := dataset.Wiki{Language: o.Language, Date: o.Date}
-	switch {
-	case len(names) == 0:
-		return fault.WithHint(fault.Usagef("no set named"), "getdata list prints the names")
-	case o.Tries < 1:
-		return fault.Usagef("option --tries: %d, want 1 or more", o.Tries)
-	case !(o.Stall > 0 && o.Stall < 1e6):
-		return fault.Usagef("option --stall: %v seconds", o.Stall)
-	}
-	if err := wiki.Check(); err != nil {
-		return err
-	}
-	catalogue, err := o.catalogue()
-	if err != nil {
-		return err
-	}
-	if len(names) == 1 && names[0] == "list" {
-		return list(env, catalogue)
-	}
-	var sets []dataset.Set
-	for _, name := range names {
-		set, err := catalogue.Find(name)
-		if err != nil {
-			return err
-		}
-		sets = append(sets, set)
-	}
 	store, err := o.store(env)
 	if err != nil {
 		return err
 	}
-	return o.all(ctx, env, store, sets, wiki)
-}
-
-func (o *options) catalogue() (*dataset.Catalogue, error) {
-	c, err := dataset.BuiltIn()
-	if err != nil || o.Catalogue == "" {
-		return c, err
+	catalogue, err := dataset.Load(o.Catalogue)
+	switch {
+	case err != nil:
+		return err
+	case len(names) == 0:
+		return fault.WithHint(fault.Usagef("no set named"), "getdata list prints the names")
+	case names[0] == "list" && o.Files:
+		return catalogue.WriteFiles(env.Stdout, names[1:], store.Wiki)
+	case names[0] == "list":
+		return catalogue.Write(env.Stdout, names[1:])
+	case o.Files:
+		return fault.Usagef("option --files: goes with getdata list")
 	}
-	text, err := os.ReadFile(o.Catalogue)
+	sets, err := catalogue.Pick(names)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	own, err := dataset.Parse(text, o.Catalogue)
-	if err != nil {
-		return nil, err
-	}
-	own.Sets = append(own.Sets, c.Sets...) // the first of a name is found
-	return own, nil
+	return o.all(ctx, env, store, sets)
 }
 
 func (o *options) store(env *cli.Env) (*dataset.Store, error) {
-	s := &dataset.Store{Dir: o.Output, Temp: either(env, "TMPDIR", "/tmp"), Keep: o.Keep, Force: o.Force}
-	if o.From != "" {
-		if !strings.Contains(o.From, "://") {
-			if _, err := os.ReadDir(o.From); err != nil {
-				return nil, fault.Usagef("option --from: %w", err)
-			}
-		}
-		base, err := dataset.Base(o.From)
-		if err != nil {
-			return nil, fault.Usagef("option --from: %w", err)
-		}
-		s.From = base
+	wiki, proxy, stall := dataset.Wiki{Language: o.Language, Date: o.Date}, dataset.ProxyOf(env.Getenv), time.Duration(o.Stall*float64(time.Second))
+	switch {
+	case o.Tries < 1:
+		return nil, fault.Usagef("option --tries: %d, want 1 or more", o.Tries)
+	case !(o.Stall > 0 && o.Stall < 1e6):
+		return nil, fault.Usagef("option --stall: %v seconds", o.Stall)
 	}
-	stall := time.Duration(o.Stall * float64(time.Second))
-	proxy := dataset.Proxy{HTTP: either(env, "HTTP_PROXY", env.Getenv("http_proxy")), HTTPS: either(env, "HTTPS_PROXY", env.Getenv("https_proxy")),
-		No: either(env, "NO_PROXY", env.Getenv("no_proxy"))}
+	if err := cmp.Or(wiki.Check(), proxy.Check()); err != nil {
+		return nil, err
+	}
+	s := &dataset.Store{Dir: o.Output, Temp: cmp.Or(env.Getenv("TMPDIR"), "/tmp"), Wiki: wiki, Keep: o.Keep, Force: o.Force}
+	if err := s.SetFrom(o.From); err != nil {
+		return nil, fault.Usagef("option --from: %w", err)
+	}
 	s.Fetcher = &dataset.Fetcher{Client: dataset.NewClient(proxy, stall), Agent: "hpcbert-getdata/" + cli.Version, Tries: o.Tries, Stall: stall, Least: 1024,
 		Wait: dataset.Sleep, Jitter: rand.Float64, Now: time.Now, Warn: env.Warnf}
+	s.Begin = func(set dataset.Set) dataset.Progress {
+		return env.Progress("fetching "+set.Name, "kB", set.Size()/1000)
+	}
 	return s, nil
 }
 
-// either returns an environment variable, or what stands in for an empty one.
-func either(env *cli.Env, name, other string) string {
-	if value := env.Getenv(name); value != "" {
-		return value
-	}
-	return other
-}
-
-func list(env *cli.Env, c *dataset.Catalogue) error {
-	for _, s := range c.Sets {
-		size := "-"
-		if n := s.Size(); n > 0 {
-			size = fmt.Sprint(n)
-		}
-		if _, err := fmt.Fprintf(env.Stdout, "%s\t%s\t%s\t%s\n", s.Name, size, s.Licence, s.What); err != nil {
-			return fmt.Errorf("write standard output: %w", err)
-		}
-	}
-	return nil
-}
-
 // all does what is asked with each set. Those behind one that fails are fetched all the same.
-func (o *options) all(ctx context.Context, env *cli.Env, store *dataset.Store, sets []dataset.Set, wiki dataset.Wiki) error {
+func (o *options) all(ctx context.Context, env *cli.Env, store *dataset.Store, sets []dataset.Set) error {
 	var failure error
 	var files, kept int
 	var bytes int64
 	for _, set := range sets {
-		m, whole, err := o.one(ctx, env, store, set, wiki)
-		if ctx.Err() != nil {
+		m, whole, err := o.one(ctx, env, store, set)
+		switch {
+		case ctx.Err() != nil:
 			return fault.WithHint(ctx.Err(), "the same command again goes on from here")
-		}
-		if err != nil {
+		case err != nil:
 			if failure != nil {
 				env.Fail(failure)
 			}
 			failure = err
-			continue
-		}
-		files, bytes = files+len(m.Files), bytes+m.Bytes()
-		if whole {
+		case whole:
 			kept++
+			fallthrough
+		default:
+			files, bytes = files+len(m.Files), bytes+m.Bytes()
 		}
 	}
 	if failure != nil || o.DryRun {
@@ -245,47 +185,16 @@ func (o *options) all(ctx context.Context, env *cli.Env, store *dataset.Store, s
 	return nil
 }
 
-func (o *options) one(ctx context.Context, env *cli.Env, store *dataset.Store, set dataset.Set, wiki dataset.Wiki) (m *dataset.Manifest, kept bool, err error) {
-	if len(set.Mirrors) > 0 {
-		if set, err = store.ResolveWiki(ctx, set, wiki); err != nil {
-			return nil, false, err
-		}
-	}
+func (o *options) one(ctx context.Context, env *cli.Env, store *dataset.Store, set dataset.Set) (m *dataset.Manifest, kept bool, err error) {
 	switch {
 	case o.Check:
 		m, err = store.Check(ctx, set)
 		return m, true, err
 	case o.DryRun:
-		return &dataset.Manifest{}, false, plan(env, store, set)
+		return &dataset.Manifest{}, false, store.WritePlan(ctx, env.Stdout, set)
 	}
-	progress := env.Progress("fetching "+set.Name, "kB", set.Size()/1000)
-	defer progress.Finish()
-	store.Progress = func(name string, done int64) { progress.Set(done/1000, name) }
-	if m, kept, err = store.Get(ctx, set); err != nil {
-		return nil, false, err
+	if m, kept, err = store.Get(ctx, set); err == nil {
+		env.Infof("%s: %d files of %d bytes in %s, licence: %s", m.Set, len(m.Files), m.Bytes(), store.Folder(set), m.Licence)
 	}
-	for _, e := range m.Files {
-		if !e.Known {
-			env.Warnf("%s: no checksum is published for %s, only its size and form are checked: its sha256 is %s", set.Name, e.Name, e.SHA256)
-		}
-	}
-	env.Infof("%s: %d files of %d bytes in %s, licence: %s", set.Name, len(m.Files), m.Bytes(), store.Folder(set), m.Licence)
-	return m, kept, nil
-}
-
-// plan prints what Get would fetch: set, file, bytes and addresses.
-func plan(env *cli.Env, store *dataset.Store, set dataset.Set) error {
-	m, err := store.Manifest(set)
-	if err != nil || m != nil && !store.Force {
-		return err
-	}
-	if set.Unavailable != "" {
-		return set.Refusal()
-	}
-	for _, f := range set.Files {
-		if _, err := fmt.Fprintf(env.Stdout, "%s\t%s\t%d\t%s\n", set.Name, f.Name, f.Size, strings.Join(store.Sources(set, f).URLs, " ")); err != nil {
-			return fmt.Errorf("write standard output: %w", err)
-		}
-	}
-	return nil
+	return m, kept, err
 }
