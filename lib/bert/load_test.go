@@ -13,37 +13,33 @@ import (
 	"hpcbert/lib/ckpt"
 )
 
-// tensors is a file in memory.
-type tensors map[string]struct {
-	values []float32
-	shape  []int
-}
-
-func (f tensors) names() []string {
-	var names []string
-	for name := range f {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-func (f tensors) get(name string) ([]float32, []int, error) {
-	return f[name].values, f[name].shape, nil
-}
-
-// fileOf holds the parameters of a shape under changed names; element i of parameter p is p + i/1000.
-func fileOf(params []Param, rename func(string) string) tensors {
-	f := tensors{}
+// fileOf is a checkpoint of the parameters of a shape under changed names; element i of parameter p is p + i/1000. Extra tensors have the
+// shape of a parameter.
+func fileOf(t *testing.T, params []Param, rename func(string) string, extra ...ckpt.Entry) *ckpt.Source {
+	t.Helper()
+	var entries []ckpt.Entry
 	for p, param := range params {
-		e := f[rename(param.Name)]
-		e.shape = param.Shape
+		e := ckpt.Entry{Name: rename(param.Name), Shape: param.Shape}
 		for i := range param.Len {
-			e.values = append(e.values, float32(p)+float32(i)/1000)
+			e.Values = append(e.Values, float32(p)+float32(i)/1000)
 		}
-		f[rename(param.Name)] = e
+		entries = append(entries, e)
 	}
-	return f
+	name := filepath.Join(t.TempDir(), "model.safetensors")
+	if err := ckpt.Write(name, append(entries, extra...), nil); err != nil {
+		t.Fatal(err)
+	}
+	s, err := ckpt.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// one is a tensor of one element.
+func one(name string) ckpt.Entry {
+	return ckpt.Entry{Name: name, Shape: []int{1}, Values: []float32{1}}
 }
 
 func TestLoadKnowsTheNamesOfOtherPrograms(t *testing.T) {
@@ -67,11 +63,11 @@ func TestLoadKnowsTheNamesOfOtherPrograms(t *testing.T) {
 	} {
 		t.Run(e.name, func(t *testing.T) {
 			r := newRig(t, "", 1, c, roomy, PreTraining)
-			f := fileOf(e.config.Params(), e.rename)
+			var extra []ckpt.Entry
 			for _, name := range e.extra {
-				f[name] = tensors{}[""]
+				extra = append(extra, one(name))
 			}
-			loaded, err := r.Load(f.names(), f.get)
+			loaded, err := r.LoadFile(fileOf(t, e.config.Params(), e.rename, extra...))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,8 +86,7 @@ func TestLoadKnowsTheNamesOfOtherPrograms(t *testing.T) {
 
 func TestLoadTellsWhatIsMissing(t *testing.T) {
 	r := newRig(t, "", 1, goldenConfig(), roomy, PreTraining)
-	f := fileOf(goldenConfig().EncoderParams(), func(name string) string { return name })
-	loaded, err := r.Load(f.names(), f.get)
+	loaded, err := r.LoadFile(fileOf(t, goldenConfig().EncoderParams(), func(name string) string { return name }))
 	if err != nil || len(loaded.Missing) != 7 || loaded.Missing[0] != "cls.predictions.bias" {
 		t.Errorf("%+v, %v", loaded, err)
 	}
@@ -103,25 +98,31 @@ func TestLoadErrorsNameTensorsAndShapes(t *testing.T) {
 	narrow.VocabSize = 30
 	deep := *c
 	deep.IntermediateSize = 48
+	params := c.Params()
 	for _, e := range []struct {
 		name   string
-		config *Config
-		extra  string
+		params []Param
+		extra  []ckpt.Entry
 		want   string
 	}{
-		{"fewer words", &narrow, "", `"bert.embeddings.word_embeddings.weight" has the shape [30 16], the model's bert.embeddings.word_embeddings.weight is [32 16]`},
-		{"other inner size", &deep, "", `"bert.encoder.layer.0.intermediate.dense.weight" has the shape [48 16]`},
-		{"twice", c, "embeddings.LayerNorm.gamma", "are both the parameter bert.embeddings.LayerNorm.weight"},
+		{"fewer words", narrow.Params(), nil, `"bert.embeddings.word_embeddings.weight" has the shape [30 16], the model's bert.embeddings.word_embeddings.weight is [32 16]`},
+		{"other inner size", deep.Params(), nil, `"bert.encoder.layer.0.intermediate.dense.weight" has the shape [48 16]`},
+		{"encoder not covered", params[2:], nil, "2 tensors of the encoder are missing: bert.embeddings.word_embeddings.weight, bert.embeddings.position_embeddings.weight"},
+		{"another model", nil, []ckpt.Entry{one("lstm.weight")}, "tensors of the encoder are missing: bert.embeddings.word_embeddings.weight, "},
+		{"not a number", params[1:], []ckpt.Entry{notFinite(params[0])}, `tensor "bert.embeddings.word_embeddings.weight": element 17 is NaN`},
 	} {
 		r := newRig(t, "", 1, c, roomy, PreTraining)
-		f := fileOf(e.config.Params(), func(name string) string { return name })
-		if e.extra != "" {
-			f[e.extra] = f["bert.embeddings.LayerNorm.weight"]
-		}
-		if _, err := r.Load(f.names(), f.get); err == nil || !strings.Contains(err.Error(), e.want) {
+		f := fileOf(t, e.params, func(name string) string { return name }, e.extra...)
+		if _, err := r.LoadFile(f); err == nil || !strings.Contains(err.Error(), e.want) {
 			t.Errorf("%s: error %v, expected %q", e.name, err, e.want)
 		}
 	}
+}
+
+func notFinite(p Param) ckpt.Entry {
+	e := ckpt.Entry{Name: p.Name, Shape: p.Shape, Values: make([]float32, p.Len)}
+	e.Values[17] = float32(math.NaN())
+	return e
 }
 
 // The weights are those of all-MiniLM-L6-v2; what they give was computed in float64 by another program.

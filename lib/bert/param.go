@@ -3,7 +3,8 @@ package bert
 import (
 	"fmt"
 	"math"
-	"strings"
+
+	"hpcbert/lib/ckpt"
 )
 
 // Align is what offsets in an arena are multiples of, in elements: one cache line of float32.
@@ -99,7 +100,7 @@ func (l *paramList) add(name string, init, plain Init, shape ...int) {
 	for _, s := range shape {
 		n *= s
 	}
-	l.params = append(l.params, Param{Name: name, Shape: shape, Offset: arenaLen(l.params), Len: n, Decay: decays(name), Init: init, Plain: plain})
+	l.params = append(l.params, Param{Name: name, Shape: shape, Offset: arenaLen(l.params), Len: n, Decay: ckpt.Decays(name), Init: init, Plain: plain})
 }
 
 // dense adds a dense layer whose bias starts at 0.
@@ -120,14 +121,4 @@ func (l *paramList) norm(name string, h int) {
 	one := Init{Form: InitOne}
 	l.add(name+".weight", one, one, h)
 	l.add(name+".bias", Init{}, Init{}, h)
-}
-
-// decays tells whether weight decay (and so LAMB's trust ratio) applies to a parameter of that name.
-func decays(name string) bool {
-	for _, part := range []string{"bias", "gamma", "beta", "LayerNorm"} {
-		if strings.Contains(name, part) {
-			return false
-		}
-	}
-	return true
 }

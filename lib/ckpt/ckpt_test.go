@@ -74,7 +74,7 @@ func TestDamagedFilesAreNamed(t *testing.T) {
 
 func TestWriteReadsBack(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "x.safetensors")
-	entries := []Entry{{"weights", []int{2, 2}, []float32{1, 2, 3, 4}}, {"bias", []int{1}, []float32{0.5}}}
+	entries := []Entry{{Name: "weights", Shape: []int{2, 2}, Values: []float32{1, 2, 3, 4}}, {Name: "bias", Shape: []int{1}, Values: []float32{0.5}}}
 	if err := Write(name, entries, map[string]string{"format": "pt"}); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestWriteReadsBack(t *testing.T) {
 	if err != nil || got[3] != 4 || f.Tensor("weights").Shape[1] != 2 {
 		t.Errorf("%v %v", got, err)
 	}
-	if err := Write(name+"2", []Entry{{"w", []int{3}, []float32{1}}}, nil); err == nil {
+	if err := Write(name+"2", []Entry{{Name: "w", Shape: []int{3}, Values: []float32{1}}}, nil); err == nil {
 		t.Error("one value passed for shape [3]")
 	}
 }
@@ -99,7 +99,7 @@ func TestCheckpointCountsOnlyWhenWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := Write(d.Path("model.safetensors"), []Entry{{"w", []int{1}, []float32{float32(step)}}}, nil); err != nil {
+		if err := Write(d.Path("model.safetensors"), []Entry{{Name: "w", Shape: []int{1}, Values: []float32{float32(step)}}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if step == 40 {
@@ -165,7 +165,7 @@ func TestSameEntriesSameBytes(t *testing.T) {
 	var files [2][]byte
 	for i := range files {
 		name := filepath.Join(dir, "f")
-		if err := Write(name, []Entry{{"b", []int{1}, []float32{1}}, {"a", []int{1}, []float32{2}}}, map[string]string{"y": "1", "x": "2"}); err != nil {
+		if err := Write(name, []Entry{{Name: "b", Shape: []int{1}, Values: []float32{1}}, {Name: "a", Shape: []int{1}, Values: []float32{2}}}, map[string]string{"y": "1", "x": "2"}); err != nil {
 			t.Fatal(err)
 		}
 		files[i], _ = os.ReadFile(name)

@@ -198,23 +198,25 @@ func (t *Trainer) change(was state) string {
 	return ""
 }
 
-// initFrom starts a new run from a checkpoint folder: its weights, and its moments where it has them; the update count is 0.
-func (t *Trainer) initFrom(dir string) error {
-	if err := t.sameVocabulary(dir); err != nil {
+// initFrom starts a new run from a checkpoint of any kind that ckpt.Open knows: its weights, and its moments where it has them; the update count is 0.
+func (t *Trainer) initFrom(path string) error {
+	if err := t.sameVocabulary(ckpt.Folder(path)); err != nil {
 		return err
 	}
-	missing, err := t.loadWeights(dir)
+	missing, err := t.loadWeights(path)
 	if err != nil {
 		return err
 	}
 	if len(missing) > 0 {
-		t.opt.Warn("%s: no %s: they start from random values", dir, strings.Join(missing, ", "))
+		t.opt.Warn("%s: no %s: they start from random values", path, strings.Join(missing, ", "))
 	}
-	_, err = os.Stat(filepath.Join(dir, momentsFile))
-	if errors.Is(err, os.ErrNotExist) || t.opt.ResetMoments {
+	if t.opt.ResetMoments {
 		return nil
 	}
-	return t.loadMoments(dir)
+	if err := t.loadMoments(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fault.WithHint(err, "--reset-optimizer starts from the weights alone")
+	}
+	return nil
 }
 
 // sameVocabulary refuses weights whose tokens mean something else. Folders and data without a vocabulary cannot be compared.
@@ -231,28 +233,31 @@ func (t *Trainer) sameVocabulary(dir string) error {
 }
 
 // loadWeights returns the parameters that the file has not.
-func (t *Trainer) loadWeights(dir string) (missing []string, err error) {
-	f, err := ckpt.Open(filepath.Join(dir, modelFile))
+func (t *Trainer) loadWeights(path string) (missing []string, err error) {
+	f, err := ckpt.Open(path)
 	if err != nil {
-		return nil, fault.WithHint(err, "a checkpoint folder holds model.safetensors and config.json")
+		return nil, err
 	}
 	defer f.Close()
-	loaded, err := t.model.LoadFile(f)
-	if err == nil && len(loaded.Missing) == len(t.model.Params) {
-		err = fault.WithHint(fmt.Errorf("read %s: none of its %d tensors is a parameter of BERT", f.Name, len(loaded.Unknown)), "a checkpoint of BERT is wanted, with Hugging Face's or NVIDIA's names")
+	if !t.opt.ResetMoments { // they belong to the float32 masters
+		if _, err := f.UseMasters(); err != nil {
+			return nil, err
+		}
 	}
+	loaded, err := t.model.LoadFile(f)
 	if loaded.DroppedRows > 0 {
 		t.opt.Warn("%s: %d rows beyond the vocabulary dropped", f.Name, loaded.DroppedRows)
 	}
 	return loaded.Missing, err
 }
 
-func (t *Trainer) loadMoments(dir string) error {
-	f, err := ckpt.Open(filepath.Join(dir, momentsFile))
+func (t *Trainer) loadMoments(path string) error {
+	f, err := ckpt.OpenMoments(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	f.DropRows(t.model.Config.VocabSize)
 	for _, moment := range []struct {
 		prefix string
 		arena  kernels.Tensor

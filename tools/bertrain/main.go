@@ -79,7 +79,7 @@ type options struct {
 	Warmup       float64  `long:"warmup" value-name:"X" default:"0.2843" description:"share of the steps"`
 	Dropout      *float64 `long:"dropout" value-name:"P" description:"(default: the model shape's)"`
 	Order        string   `long:"order" value-name:"ORDER" default:"shuffle" description:"of rows: shuffle or file"`
-	Init         string   `long:"init" value-name:"DIR" description:"checkpoint to start from, with moments"`
+	Init         string   `long:"init" value-name:"PATH" description:"checkpoint of any kind that ckpt reads to start from, with moments where it has them"`
 	ResetMoments bool     `long:"reset-optimizer" description:"with --init: moments start at zero"`
 	Vocab        string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
 	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"of activations: fp32, bf16, fp16, tf32"`
