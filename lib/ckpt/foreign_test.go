@@ -235,14 +235,13 @@ func readAll(name string) error {
 			errs = append(errs, err)
 		}
 	}
-	m, err := OpenMoments(name)
-	if err == nil {
-		m.Close()
-	}
 	if s.State.Optimizer != "" {
-		errs = append(errs, err)
-		_, err = s.UseMasters()
-		errs = append(errs, err)
+		m, err := OpenMoments(name)
+		if err == nil {
+			m.Close()
+		}
+		_, masters := s.UseMasters()
+		errs = append(errs, err, masters)
 	}
 	return errors.Join(errs...)
 }
