@@ -26,6 +26,7 @@ BENCH ?=
 PYTHON ?= python3
 export HPCBERT_DATA := $(if $(DATA),$(abspath $(DATA)))
 export HPCBERT_MINILM := $(if $(MINILM),$(abspath $(MINILM)))
+export HPCBERT_PYTHON := $(PYTHON)
 export CGO_ENABLED := 1
 unexport DATA MINILM
 

@@ -2,7 +2,6 @@ package bert
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -74,18 +73,11 @@ func (m *Model) LoadFile(s *ckpt.Source) (Loaded, error) {
 		if err != nil {
 			return loaded, err
 		}
-		if i := NotFinite(values); i >= 0 {
-			t := s.Tensor(p.Name)
-			return loaded, fmt.Errorf("%s: tensor %q: element %d is %v (%s)", s.Name, t.Stored, i, values[i], t.Place(i))
+		if err := s.Tensor(p.Name).CheckFinite(values); err != nil {
+			return loaded, fmt.Errorf("read %s: %w", s.Name, err)
 		}
 		kernels.Upload(m.s, m.Weight(p.Name), values)
 	}
 	m.Refresh()
 	return loaded, m.s.Synchronize()
-}
-
-// NotFinite returns the index of the first value that is infinite or not a number, -1 if there is none.
-func NotFinite(values []float32) int {
-	const exponent = 0xff << 23
-	return slices.IndexFunc(values, func(v float32) bool { return math.Float32bits(v)&exponent == exponent })
 }

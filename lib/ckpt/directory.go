@@ -39,8 +39,23 @@ func Begin(out string, step int) (*Draft, error) {
 	if err := removeDrafts(out); err != nil {
 		return nil, err
 	}
-	d := &Draft{place: place(out, step)}
-	d.dir = filepath.Join(out, "."+filepath.Base(d.place)+".tmp")
+	return begin(place(out, step))
+}
+
+// BeginFolder starts a checkpoint that is to be the folder dir.
+func BeginFolder(dir string) (*Draft, error) {
+	d, err := begin(filepath.Clean(dir))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(d.dir); err != nil { // what a killed run left
+		return nil, err
+	}
+	return begin(d.place)
+}
+
+func begin(place string) (*Draft, error) {
+	d := &Draft{place: place, dir: filepath.Join(filepath.Dir(place), "."+filepath.Base(place)+".tmp")}
 	return d, os.MkdirAll(d.dir, 0o777)
 }
 

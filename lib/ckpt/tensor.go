@@ -171,6 +171,16 @@ func (t *Tensor) gather(all []byte) []byte {
 	return picked
 }
 
+// CheckFinite names the first of the tensor's values that is infinite or not a number.
+func (t *Tensor) CheckFinite(values []float32) error {
+	const exponent = 0xff << 23
+	i := slices.IndexFunc(values, func(v float32) bool { return math.Float32bits(v)&exponent == exponent })
+	if i < 0 {
+		return nil
+	}
+	return fmt.Errorf("tensor %q: element %d is %v (%s)", t.Stored, i, values[i], t.Place(i))
+}
+
 var decoders = map[string]func([]float32, []byte){
 	"F64": func(to []float32, from []byte) {
 		for i := range to {

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hpcbert/lib/bert"
+	"hpcbert/lib/ckpt"
+	"hpcbert/lib/cli"
+	"hpcbert/lib/fault"
+)
+
+// checkAll checks every path, those behind one that fails too.
+func (o *options) checkAll(ctx context.Context, env *cli.Env, paths []string) error {
+	all, err := expand(paths)
+	if err != nil {
+		return err
+	}
+	var failure error
+	tensors := 0
+	for _, path := range all {
+		n, err := o.check(ctx, env, path)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		tensors += n
+		if err == nil {
+			continue
+		}
+		if failure != nil {
+			env.Fail(failure)
+		}
+		failure = answer(path, err)
+	}
+	if failure == nil {
+		env.Summaryf("%d checkpoint(s) with %d tensors are whole", len(all), tensors)
+	}
+	return failure
+}
+
+// answer makes of an error the answer no, with the path once.
+func answer(path string, err error) error {
+	no := fault.Answerf("%w", err)
+	if !strings.Contains(err.Error(), path) {
+		no = fault.Answerf("%s: %w", path, err)
+	}
+	if hint := fault.HintOf(err); hint != "" {
+		return fault.WithHint(no, "%s", hint)
+	}
+	return no
+}
+
+// expand replaces a folder of checkpoints by these. A path that cannot be looked at is an error, not an answer.
+func expand(paths []string) ([]string, error) {
+	var all []string
+	for _, path := range paths {
+		steps, err := filepath.Glob(filepath.Join(path, "step-*"))
+		if err != nil {
+			return nil, err
+		}
+		if len(steps) > 0 {
+			all = append(all, steps...)
+			continue
+		}
+		if _, err := os.Stat(path); err != nil {
+			if _, index := os.Stat(path + ".index"); index != nil {
+				return nil, err
+			}
+		}
+		all = append(all, path)
+	}
+	return all, nil
+}
+
+// check returns how many tensors it has read.
+func (o *options) check(ctx context.Context, env *cli.Env, path string) (int, error) {
+	if ours(path) {
+		if err := ckpt.Verify(path); err != nil {
+			return 0, err
+		}
+	}
+	s, err := ckpt.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	if err := s.CheckSums(); err != nil {
+		return 0, err
+	}
+	if err := allFinite(ctx, s); err != nil {
+		return 0, err
+	}
+	n := len(s.Tensors())
+	moments, err := ckpt.OpenMoments(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return n, err
+	default:
+		defer moments.Close()
+		n += len(moments.Tensors())
+		if err := errors.Join(allFinite(ctx, moments), sameShapes(moments, s)); err != nil {
+			return n, err
+		}
+	}
+	if err := o.compareShape(env, path, s); err != nil {
+		return n, err
+	}
+	env.Infof("%s: whole, %d tensors", describe(s), n)
+	return n, nil
+}
+
+// ours tells of the folders that bertrain and convert write.
+func ours(path string) bool {
+	for _, name := range []string{"DONE", "trainer.json"} {
+		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
+			return true
+		}
+	}
+	return strings.HasPrefix(filepath.Base(path), "step-")
+}
+
+func allFinite(ctx context.Context, s *ckpt.Source) error {
+	for _, t := range s.Tensors() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !t.Floating() {
+			continue
+		}
+		values, err := s.Float32(t.Name)
+		if err != nil {
+			return err
+		}
+		if err := t.CheckFinite(values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameShapes compares moments with their parameters.
+func sameShapes(moments, s *ckpt.Source) error {
+	for _, m := range moments.Tensors() {
+		name := strings.TrimPrefix(strings.TrimPrefix(m.Name, ckpt.FirstMoment), ckpt.SecondMoment)
+		t := s.Tensor(name)
+		if t == nil {
+			return fmt.Errorf("%s: tensor %q belongs to no parameter", moments.Name, m.Stored)
+		}
+		if shape(t.Shape) != shape(m.Shape) {
+			return fmt.Errorf("%s: tensor %q has the shape %v, its parameter %v", moments.Name, m.Stored, m.Shape, t.Shape)
+		}
+	}
+	return nil
+}
+
+// compareShape compares the tensors with the model shape, where there is one.
+func (o *options) compareShape(env *cli.Env, path string, s *ckpt.Source) error {
+	config, err := o.readConfig(ckpt.Folder(path))
+	if err != nil {
+		return err
+	}
+	if config == nil {
+		env.Warnf("%s: no config.json beside it, shapes are not checked", s.Name)
+		env.Hintf("--config FILE gives the model shape")
+		return nil
+	}
+	if err := completeVocabulary(config, s); err != nil {
+		return err
+	}
+	loaded, err := config.Cover(config.Params(), s)
+	if err == nil && loaded.DroppedRows > 0 {
+		env.Warnf("%s: %d rows beyond the vocabulary of %d", s.Name, loaded.DroppedRows, config.VocabSize)
+	}
+	return err
+}
+
+// readConfig reads the model shape that was given, or that of the folder; nil if there is none.
+func (o *options) readConfig(folder string) (*bert.Config, error) {
+	if o.Config != "" {
+		return bert.ReadConfig(o.Config)
+	}
+	for _, name := range []string{"config.json", "bert_config.json"} {
+		config, err := bert.ReadConfig(filepath.Join(folder, name))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return config, err
+		}
+	}
+	return nil, nil
+}
+
+// completeVocabulary takes the number of tokens from the embeddings where the shape leaves it out.
+func completeVocabulary(config *bert.Config, s *ckpt.Source) error {
+	const name = "bert.embeddings.word_embeddings.weight"
+	if config.VocabSize > 0 {
+		return nil
+	}
+	t := s.Tensor(name)
+	if t == nil || len(t.Shape) != 2 || t.Shape[0] < 1 {
+		return fmt.Errorf("%s: no %s", s.Name, name)
+	}
+	config.VocabSize = t.Shape[0]
+	return nil
+}
