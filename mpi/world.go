@@ -6,17 +6,16 @@ package mpi
 
 /*
 #cgo pkg-config: ompi-c
+#cgo CFLAGS: -O3
 #include <mpi.h>
+#include "wire.h"
 
 static MPI_Comm world(void) { return MPI_COMM_WORLD; }
 static int errors_return(void) { return MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN); }
-static int sum_float32(float *b, int n) { return MPI_Allreduce(MPI_IN_PLACE, b, n, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD); }
 static int sum_float64(double *b, int n) { return MPI_Allreduce(MPI_IN_PLACE, b, n, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD); }
 static int sum_int64(long long *b, int n) { return MPI_Allreduce(MPI_IN_PLACE, b, n, MPI_LONG_LONG, MPI_SUM, MPI_COMM_WORLD); }
 static int bcast(void *b, int n, int root) { return MPI_Bcast(b, n, MPI_BYTE, root, MPI_COMM_WORLD); }
 static int barrier(void) { return MPI_Barrier(MPI_COMM_WORLD); }
-static int reduce_scatter(const float *in, float *out, int n) { return MPI_Reduce_scatter_block(in, out, n, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD); }
-static int all_gather(const float *in, int n, float *out) { return MPI_Allgather(in, n, MPI_FLOAT, out, n, MPI_FLOAT, MPI_COMM_WORLD); }
 static int local_rank(int *rank) {
 	MPI_Comm node;
 	int e = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
@@ -29,7 +28,9 @@ import "C"
 
 import (
 	"fmt"
+	"math"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"hpcbert/lib/comm"
@@ -48,6 +49,7 @@ type World struct {
 	local int
 	host  string
 	calls chan func() // what the goroutine that owns MPI is asked to do
+	words []uint16    // of that goroutine: a bucket in 16 bits
 }
 
 var _ comm.Comm = (*World)(nil)
@@ -149,29 +151,56 @@ func (w *World) AllreduceInt64(data []int64) error {
 }
 
 // AllreduceStart begins the sum of bucket over the ranks, in place. Buckets of about 4 MiB are fastest: Open MPI's temporary stays in cache.
-func (w *World) AllreduceStart(bucket []float32) (comm.Handle, error) {
-	return w.start("MPI_Allreduce", func() C.int {
-		return inPieces(len(bucket), func(i, n int) C.int { return C.sum_float32((*C.float)(&bucket[i]), C.int(n)) })
-	}), nil
+func (w *World) AllreduceStart(bucket []float32, wire comm.Wire) (comm.Handle, error) {
+	return w.sumStart("MPI_Allreduce", bucket, toAll, wire), nil
 }
 
-// ReduceScatter leaves this rank's part of the sum of in over the ranks in out.
-func (w *World) ReduceScatter(out, in []float32) error {
-	if len(in) != len(out)*w.size || len(out) > maxCount {
-		return fmt.Errorf("reduce-scatter: %d values into %d on each of %d ranks", len(in), len(out), w.size)
-	}
-	return w.do("MPI_Reduce_scatter_block", func() C.int {
-		return C.reduce_scatter((*C.float)(unsafe.SliceData(in)), (*C.float)(unsafe.SliceData(out)), C.int(len(out)))
+// ReduceStart begins the sum of bucket over the ranks, in place on root.
+func (w *World) ReduceStart(bucket []float32, root int, wire comm.Wire) (comm.Handle, error) {
+	return w.sumStart("MPI_Reduce", bucket, root, wire), nil
+}
+
+// toAll stands for every rank in place of a root.
+const toAll = -1
+
+func (w *World) sumStart(name string, bucket []float32, root int, wire comm.Wire) *pending {
+	return w.start(name, func() C.int {
+		if w.size == 1 {
+			return C.MPI_SUCCESS // nothing travels, nothing is rounded
+		}
+		return inPieces(len(bucket), func(i, n int) C.int {
+			if wire == comm.Float32 {
+				return C.wire_sum((*C.float)(&bucket[i]), C.int(n), C.int(root), C.int(w.rank))
+			}
+			w.words = slices.Grow(w.words[:0], n)[:n]
+			return C.wire_sum_words((*C.float)(&bucket[i]), (*C.uint16_t)(&w.words[0]), C.int(n), C.int(root), C.int(w.rank), wire == comm.Float16)
+		})
 	})
 }
 
-// AllGather leaves the parts of all ranks in out, in rank order.
-func (w *World) AllGather(out, in []float32) error {
-	if len(out) != len(in)*w.size || len(in) > maxCount {
-		return fmt.Errorf("all-gather: %d values into %d on %d ranks", len(in), len(out), w.size)
+// AllGather copies each rank's stretch to all ranks.
+func (w *World) AllGather(data []float32, cuts []int) error {
+	return w.gather("all-gather", data, cuts, toAll)
+}
+
+// Gather copies each rank's stretch to root.
+func (w *World) Gather(data []float32, cuts []int, root int) error {
+	return w.gather("gather", data, cuts, root)
+}
+
+func (w *World) gather(call string, data []float32, cuts []int, root int) error {
+	if err := comm.CheckCuts(call, len(data), cuts, w.size); err != nil {
+		return err
 	}
-	return w.do("MPI_Allgather", func() C.int {
-		return C.all_gather((*C.float)(unsafe.SliceData(in)), C.int(len(in)), (*C.float)(unsafe.SliceData(out)))
+	counts, first := make([]C.int, w.size), make([]C.int, w.size)
+	for r := range w.size {
+		if cuts[r+1] > math.MaxInt32 {
+			return fmt.Errorf("%s: %d values are more than MPI can count", call, cuts[r+1])
+		}
+		counts[r], first[r] = C.int(cuts[r+1]-cuts[r]), C.int(cuts[r])
+	}
+	return w.do(call, func() C.int {
+		return C.wire_gather((*C.float)(unsafe.SliceData(data)), &counts[0], &first[0], C.int(root), C.int(w.rank))
 	})
 }
 

@@ -2,10 +2,15 @@ package mpi
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"testing"
+
+	"hpcbert/lib/comm"
+	"hpcbert/lib/comm/commtest"
 )
 
 // The test starts itself under mpirun; the child's ranks run the collectives on values whose sums are known.
@@ -47,7 +52,7 @@ func TestCollectives(t *testing.T) {
 
 func collectives(w *World) error {
 	rank, size := w.Rank(), w.Size()
-	for _, check := range []func(*World, int, int) error{reductions, buckets, parts, votes} {
+	for _, check := range []func(*World, int, int) error{reductions, buckets, wires, parts, votes} {
 		if err := check(w, rank, size); err != nil {
 			return fmt.Errorf("rank %d of %d: %w", rank, size, err)
 		}
@@ -89,7 +94,7 @@ func buckets(w *World, rank, size int) error {
 		x[i] = float32(rank + i%7)
 	}
 	for first := 0; first < len(x); first += 1 << 20 {
-		h, err := w.AllreduceStart(x[first : first+1<<20])
+		h, err := w.AllreduceStart(x[first:first+1<<20], comm.Float32)
 		if err != nil {
 			return err
 		}
@@ -106,29 +111,81 @@ func buckets(w *World, rank, size int) error {
 	return nil
 }
 
+// wires sends every half, values between and beyond them, and random float32 values through the narrow forms: each as a sum with zeros, which is
+// rounded once, and then sums of all ranks.
+func wires(w *World, rank, size int) error {
+	var values []float32
+	for u := range uint32(1 << 16) {
+		values = append(values, math.Float32frombits(u<<16), math.Float32frombits(u<<16|0x8000), math.Float32frombits(u*0x9e3779b1))
+		values = append(values, float32(u)*0x1p-25, float32(u)*0x1p-24+0x1p-40, 65504+float32(u)/1024)
+	}
+	for _, wire := range []comm.Wire{comm.Float32, comm.BFloat16, comm.Float16} {
+		for _, root := range []int{toAll, size - 1} {
+			mine := make([]float32, len(values))
+			if rank == 0 {
+				copy(mine, values)
+			}
+			if err := w.sumStart("sum", mine, root, wire).Wait(); err != nil {
+				return err
+			}
+			for i, got := range mine {
+				want := values[i]
+				if size > 1 {
+					want = commtest.Round(values[i], wire) + 0
+				}
+				if (root == toAll || root == rank) && got != want && (got == got || want == want) {
+					return fmt.Errorf("form %d: %g arrives as %g, not %g", wire, values[i], got, want)
+				}
+			}
+		}
+		ones := slices.Repeat([]float32{1.0 / 3}, 1000)
+		h, err := w.AllreduceStart(ones, wire)
+		if err != nil {
+			return err
+		}
+		if err := h.Wait(); err != nil {
+			return err
+		}
+		if e := math.Abs(float64(ones[999])*3/float64(size) - 1); e > float64(size)*0x1p-8 {
+			return fmt.Errorf("form %d: a sum of thirds is off by %g", wire, e)
+		}
+	}
+	return nil
+}
+
 func parts(w *World, rank, size int) error {
-	in, out, all := make([]float32, 5*size), make([]float32, 5), make([]float32, 5*size)
-	for i := range in {
-		in[i] = float32(i)
+	cuts := []int{0}
+	for r := range size {
+		cuts = append(cuts, cuts[r]+r*3) // the first rank has nothing
 	}
-	if err := w.ReduceScatter(out, in); err != nil {
-		return err
-	}
-	for i := range out {
-		if out[i] != float32((5*rank+i)*size) {
-			return fmt.Errorf("reduce-scatter: %v", out)
+	n := cuts[size]
+	for _, root := range []int{toAll, size - 1} {
+		data := slices.Repeat([]float32{-1}, n+1)
+		for i := cuts[rank]; i < cuts[rank+1]; i++ {
+			data[i] = float32(i)
+		}
+		if err := w.gather("gather", data, cuts, root); err != nil {
+			return err
+		}
+		for i, got := range data[:n] {
+			if (root == toAll || rank == root) && got != float32(i) {
+				return fmt.Errorf("gather to %d: %v", root, data)
+			}
+		}
+		if data[n] != -1 {
+			return fmt.Errorf("gather wrote beyond the stretches")
 		}
 	}
-	if err := w.AllGather(all, out); err != nil {
+	sum := slices.Repeat([]float32{float32(rank + 1)}, 5)
+	h, err := w.ReduceStart(sum, size-1, comm.Float32)
+	if err != nil {
 		return err
 	}
-	for i := range all {
-		if all[i] != float32(i*size) {
-			return fmt.Errorf("all-gather: %v", all)
-		}
+	if err := h.Wait(); err != nil || rank == size-1 && sum[4] != float32(size*(size+1)/2) {
+		return fmt.Errorf("reduce: %v, %v", sum, err)
 	}
-	if w.ReduceScatter(out[:4], in) == nil {
-		return fmt.Errorf("reduce-scatter took parts that do not fit")
+	if w.Gather(sum, append(cuts, n), 0) == nil {
+		return fmt.Errorf("gather took stretches of another number of ranks")
 	}
 	return nil
 }

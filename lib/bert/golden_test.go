@@ -276,9 +276,9 @@ func reachableNorms(steps int) []float64 {
 	return moved
 }
 
-func newLAMB(t *testing.T, r rig) *optim.LAMB {
+func newLAMB(t *testing.T, r rig) *optim.Optimizer {
 	t.Helper()
-	lamb, err := optim.NewLAMB(r.dev, r.s, optim.Tensors{Offsets: r.Offsets(), Decay: r.Decays()}, optim.Defaults())
+	lamb, err := optim.New(r.dev, r.s, optim.Tensors{Offsets: r.Offsets(), Decay: r.Decays()}, optim.Defaults())
 	if err != nil {
 		t.Fatal(err)
 	}

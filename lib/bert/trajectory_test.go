@@ -76,10 +76,10 @@ func TestPreTrainingFollowsTheFloat64Trajectory(t *testing.T) {
 	phases := []struct {
 		file     string
 		rows     int
-		schedule optim.Polynomial
+		schedule optim.Schedule
 	}{
-		{"hdf5/wiki_seq128_pred20.hdf5", 32, optim.Polynomial{Base: 6e-3, Warmup: 0.2843, Steps: 100, Degree: 0.5}},
-		{"hdf5/wiki_seq512_pred80.hdf5", 16, optim.Polynomial{Base: 4e-3, Warmup: 0.128, Steps: 30, Degree: 0.5}},
+		{"hdf5/wiki_seq128_pred20.hdf5", 32, optim.Schedule{Name: "polynomial", Base: 6e-3, Warmup: 0.2843, Steps: 100, Degree: 0.5}},
+		{"hdf5/wiki_seq512_pred80.hdf5", 16, optim.Schedule{Name: "polynomial", Base: 4e-3, Warmup: 0.128, Steps: 30, Degree: 0.5}},
 	}
 	lamb := newLAMB(t, r)
 	var shard *pretrain.Shard

@@ -3,6 +3,7 @@ package comm
 
 import (
 	"fmt"
+	"slices"
 
 	"hpcbert/lib/fault"
 )
@@ -18,15 +19,30 @@ type Comm interface {
 	AllreduceFloat64(data []float64) error // sum
 	AllreduceInt64(data []int64) error     // sum
 	// AllreduceStart begins the sum of one bucket over all ranks; the slice belongs to the call until Wait returns.
-	AllreduceStart(bucket []float32) (Handle, error)
-	ReduceScatter(out, in []float32) error // in = Size equal parts; out = this rank's part of the sum
-	AllGather(out, in []float32) error     // out = Size equal parts
+	AllreduceStart(bucket []float32, wire Wire) (Handle, error)
+	// ReduceStart is AllreduceStart that leaves the sum on root alone; elsewhere the slice holds nothing of use afterwards.
+	ReduceStart(bucket []float32, root int, wire Wire) (Handle, error)
+	// AllGather copies the stretch data[cuts[r]:cuts[r+1]] of each rank r to all ranks; cuts has Size+1 entries.
+	AllGather(data []float32, cuts []int) error
+	// Gather copies the stretches to root alone.
+	Gather(data []float32, cuts []int, root int) error
 	// Agree tells every rank whether any rank said yes.
 	Agree(yes bool) (bool, error)
 	// Abort ends the whole job with the exit status.
 	Abort(status int)
 	Close() error
 }
+
+// Wire is the form in which values that are summed travel: sums are made in float32 and rounded to it on the way. In Float16 what is beyond
+// its range becomes infinite.
+type Wire int
+
+// The forms.
+const (
+	Float32 Wire = iota
+	BFloat16
+	Float16
+)
 
 // Handle is a started operation.
 type Handle interface{ Wait() error }
@@ -40,26 +56,31 @@ type finished struct{}
 
 func (finished) Wait() error { return nil }
 
-func (single) Rank() int                                { return 0 }
-func (single) Size() int                                { return 1 }
-func (single) LocalRank() int                           { return 0 }
-func (s single) Host() string                           { return s.host }
-func (single) Barrier() error                           { return nil }
-func (single) Bcast([]byte, int) error                  { return nil }
-func (single) AllreduceFloat64([]float64) error         { return nil }
-func (single) AllreduceInt64([]int64) error             { return nil }
-func (single) AllreduceStart([]float32) (Handle, error) { return finished{}, nil }
-func (single) ReduceScatter(out, in []float32) error    { return copyPart("reduce-scatter", out, in) }
-func (single) AllGather(out, in []float32) error        { return copyPart("all-gather", out, in) }
-func (single) Agree(yes bool) (bool, error)             { return yes, nil }
-func (single) Abort(int)                                {}
-func (single) Close() error                             { return nil }
+func (single) Rank() int                                        { return 0 }
+func (single) Size() int                                        { return 1 }
+func (single) LocalRank() int                                   { return 0 }
+func (s single) Host() string                                   { return s.host }
+func (single) Barrier() error                                   { return nil }
+func (single) Bcast([]byte, int) error                          { return nil }
+func (single) AllreduceFloat64([]float64) error                 { return nil }
+func (single) AllreduceInt64([]int64) error                     { return nil }
+func (single) AllreduceStart([]float32, Wire) (Handle, error)   { return finished{}, nil }
+func (single) ReduceStart([]float32, int, Wire) (Handle, error) { return finished{}, nil }
+func (single) AllGather(data []float32, cuts []int) error {
+	return CheckCuts("all-gather", len(data), cuts, 1)
+}
+func (single) Gather(data []float32, cuts []int, root int) error {
+	return CheckCuts("gather", len(data), cuts, 1)
+}
+func (single) Agree(yes bool) (bool, error) { return yes, nil }
+func (single) Abort(int)                    {}
+func (single) Close() error                 { return nil }
 
-func copyPart(call string, out, in []float32) error {
-	if len(out) != len(in) {
-		return fmt.Errorf("%s: %d values into %d", call, len(in), len(out))
+// CheckCuts tells what is wrong with the stretches of so many ranks in n values.
+func CheckCuts(call string, n int, cuts []int, ranks int) error {
+	if len(cuts) != ranks+1 || !slices.IsSorted(cuts) || cuts[0] < 0 || cuts[ranks] > n {
+		return fmt.Errorf("%s: stretches %v of %d values on %d rank(s)", call, cuts, n, ranks)
 	}
-	copy(out, in)
 	return nil
 }
 

@@ -42,12 +42,13 @@ func TestLowestFailedRankTellsTheError(t *testing.T) {
 
 func TestSingle(t *testing.T) {
 	c := Single("h")
-	out := make([]float32, 2)
-	if err := c.AllGather(out, []float32{1, 2}); err != nil || out[1] != 2 {
-		t.Errorf("all-gather: %v %v", out, err)
-	}
-	if c.ReduceScatter(out, []float32{1}) == nil {
-		t.Error("one value passed for two")
+	for _, cuts := range [][]int{{0, 2}, {0, 0}, {0}, {0, 3}, {-1, 2}, {2, 1}, {0, 1, 2}} {
+		good := len(cuts) == 2 && cuts[0] == 0 && cuts[1] < 3
+		for _, err := range []error{c.AllGather([]float32{1, 2}, cuts), c.Gather([]float32{1, 2}, cuts, 0)} {
+			if good != (err == nil) {
+				t.Errorf("stretches %v of 2 values: %v", cuts, err)
+			}
+		}
 	}
 	if yes, err := c.Agree(true); !yes || err != nil {
 		t.Errorf("agree: %v %v", yes, err)

@@ -1,46 +1,60 @@
-// Package optim is the optimiser: LAMB over flat arenas, and learning-rate schedules.
+// Package optim is the optimisers over flat arenas (LAMB, NVLAMB, AdamW, BertAdam), learning-rate schedules and loss scaling.
 package optim
 
 import (
-	"fmt"
 	"math"
+
+	"hpcbert/lib/fault"
 )
 
-// Schedule gives the learning rate of an update; updates count from 1.
-type Schedule interface {
-	Rate(update int) float64
+// Schedule gives the learning rate of each update of a run. It warms up linearly over the first part of the updates, then falls: with
+// p = update / Steps it is Base * p / Warmup while p < Warmup, else, by Name,
+//
+//	polynomial  Base * (1 - p)^Degree
+//	linear      Base * (1 - p) / (1 - Warmup)
+//	cosine      Base * (1 + cos(π (p - Warmup) / (1 - Warmup))) / 2
+//	constant    Base
+//
+// As in the reference the polynomial's fall starts below the peak of the warm-up. All but the constant one have rate 0 at the last update
+// and after it. (The reference's cosine adds π instead of multiplying by it.)
+type Schedule struct {
+	Name   string  `json:"schedule"`
+	Base   float64 `json:"base_learning_rate"`
+	Warmup float64 `json:"warmup"` // part of the steps
+	Steps  int     `json:"steps"`
+	Degree float64 `json:"degree"` // of the polynomial; 0.5 in the reference
 }
 
-// Polynomial warms up linearly over the first part of the updates, then falls as a power: with p = update / Steps,
-// Base * p / Warmup while p < Warmup, else Base * (1 - p)^Degree. As in the reference the fall starts below the peak of the warm-up, the
-// last update has rate 0, and so have all after it.
-type Polynomial struct {
-	Base   float64
-	Warmup float64 // part of the steps
-	Steps  int
-	Degree float64 // 0.5 in the reference
+// falls are the schedules after their warm-up, as parts of the base rate.
+var falls = map[string]func(s Schedule, p float64) float64{
+	"polynomial": func(s Schedule, p float64) float64 { return math.Pow(1-p, s.Degree) },
+	"linear":     func(s Schedule, p float64) float64 { return (1 - p) / (1 - s.Warmup) },
+	"cosine":     func(s Schedule, p float64) float64 { return (1 + math.Cos(math.Pi*(p-s.Warmup)/(1-s.Warmup))) / 2 },
+	"constant":   func(Schedule, float64) float64 { return 1 },
 }
 
-// Rate returns the learning rate of an update.
-func (s Polynomial) Rate(update int) float64 {
-	p := float64(update) / float64(s.Steps)
+// Rate returns the learning rate of an update; updates count from 1.
+func (s Schedule) Rate(update int) float64 {
+	p := min(1, float64(update)/float64(s.Steps))
 	if p < s.Warmup {
 		return s.Base * p / s.Warmup
 	}
-	return s.Base * math.Pow(max(0, 1-p), s.Degree)
+	return s.Base * falls[s.Name](s, p)
 }
 
 // Check tells what is wrong with a schedule.
-func (s Polynomial) Check() error {
+func (s Schedule) Check() error {
 	switch {
+	case falls[s.Name] == nil:
+		return fault.Usagef("schedule %q: it is none of polynomial, linear, cosine, constant", s.Name)
 	case s.Steps < 1:
-		return fmt.Errorf("schedule: %d steps", s.Steps)
-	case !(s.Warmup >= 0 && s.Warmup <= 1):
-		return fmt.Errorf("schedule: warm-up %v is not a proportion", s.Warmup)
-	case !(s.Base >= 0) || math.IsInf(s.Base, 0):
-		return fmt.Errorf("schedule: learning rate %v", s.Base)
-	case !(s.Degree > 0):
-		return fmt.Errorf("schedule: degree %v is not above 0", s.Degree)
+		return fault.Usagef("schedule: %d steps", s.Steps)
+	case !(s.Warmup >= 0 && s.Warmup < 1):
+		return fault.Usagef("schedule: a warm-up of %g of the steps must be from 0 to below 1", s.Warmup)
+	case !(s.Base > 0 && s.Base <= math.MaxFloat32): // so written, NaN is refused
+		return fault.Usagef("schedule: learning rate %g must be above 0", s.Base)
+	case s.Name == "polynomial" && !(s.Degree > 0):
+		return fault.Usagef("schedule: degree %g must be above 0", s.Degree)
 	}
 	return nil
 }

@@ -1,11 +1,14 @@
 package optim
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 // The values are what the reference printed.
 func TestPolynomialIsTheReferencesSchedule(t *testing.T) {
-	phase1 := Polynomial{Base: 6e-3, Warmup: 0.2843, Steps: 7038, Degree: 0.5}
-	phase2 := Polynomial{Base: 4e-3, Warmup: 0.128, Steps: 1563, Degree: 0.5}
+	phase1 := Schedule{Name: "polynomial", Base: 6e-3, Warmup: 0.2843, Steps: 7038, Degree: 0.5}
+	phase2 := Schedule{Name: "polynomial", Base: 4e-3, Warmup: 0.128, Steps: 1563, Degree: 0.5}
 	for _, c := range []struct {
 		name     string
 		schedule Schedule
@@ -24,7 +27,7 @@ func TestPolynomialIsTheReferencesSchedule(t *testing.T) {
 		{"phase 2, last of warm-up", phase2, 200, 0.00399872040946897},
 		{"phase 2, the jump down", phase2, 201, 0.0037339547970086148},
 		{"phase 2, last", phase2, 1563, 0},
-		{"no warm-up", Polynomial{Base: 1, Steps: 4, Degree: 1}, 1, 0.75},
+		{"no warm-up", Schedule{Name: "polynomial", Base: 1, Steps: 4, Degree: 1}, 1, 0.75},
 	} {
 		if got := c.schedule.Rate(c.update); got != c.want {
 			t.Errorf("%s: update %d has rate %v, expected %v", c.name, c.update, got, c.want)
@@ -32,8 +35,41 @@ func TestPolynomialIsTheReferencesSchedule(t *testing.T) {
 	}
 }
 
+// The formulas are those of the reference's fine-tuning and its unused schedules (the cosine as it was meant), written down anew.
+func TestOtherSchedules(t *testing.T) {
+	const base, steps = 2e-3, 1000
+	for _, warmup := range []float64{0, 0.1, 0.37, 0.999} {
+		for name, fall := range map[string]func(x float64) float64{
+			"linear":   func(x float64) float64 { return max((x-1)/(warmup-1), 0) },
+			"cosine":   func(x float64) float64 { return math.Pow(math.Cos(math.Pi/2*(x-warmup)/(1-warmup)), 2) },
+			"constant": func(x float64) float64 { return 1 },
+		} {
+			s := Schedule{Name: name, Base: base, Warmup: warmup, Steps: steps}
+			if err := s.Check(); err != nil {
+				t.Error(err)
+			}
+			for update := 1; update <= steps; update++ {
+				x := float64(update) / steps
+				want := fall(x)
+				if x < warmup {
+					want = x / warmup
+				}
+				if got := s.Rate(update); math.Abs(got-base*want) > 1e-12*base {
+					t.Errorf("%s, warm-up %v, update %d: %v, expected %v", name, warmup, update, got, base*want)
+				}
+			}
+			if last := s.Rate(steps + 1); name != "constant" && last != 0 || name == "constant" && last != base {
+				t.Errorf("%s: %v after the last update", name, last)
+			}
+		}
+	}
+}
+
 func TestCheckNamesWhatIsWrong(t *testing.T) {
-	for _, s := range []Polynomial{{Base: 1, Degree: 1}, {Base: -1, Steps: 1, Degree: 1}, {Base: 1, Steps: 1, Degree: 1, Warmup: 1.5}, {Base: 1, Steps: 1}} {
+	for _, s := range []Schedule{
+		{Name: "linear", Base: 1}, {Name: "linear", Base: -1, Steps: 1}, {Name: "linear", Base: math.NaN(), Steps: 1}, {Name: "linear", Base: 1, Steps: 1, Warmup: 1},
+		{Name: "polynomial", Base: 1, Steps: 1}, {Name: "step", Base: 1, Steps: 1}, {Base: 1, Steps: 1},
+	} {
 		if s.Check() == nil {
 			t.Errorf("%+v passes", s)
 		}

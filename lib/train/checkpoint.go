@@ -14,6 +14,7 @@ import (
 	"hpcbert/lib/bert"
 	"hpcbert/lib/ckpt"
 	"hpcbert/lib/fault"
+	"hpcbert/lib/optim"
 	"hpcbert/lib/stream"
 )
 
@@ -27,46 +28,44 @@ const (
 	stateFile     = "trainer.json"
 )
 
-// The moments' names in momentsFile are these prefixes and the parameter's name.
-const (
-	firstMoment  = "exp_avg."
-	secondMoment = "exp_avg_sq."
-)
-
 // state is trainer.json: where training stands, and what must not change when it goes on.
 type state struct {
-	Step         int     `json:"step"`
-	Samples      int64   `json:"samples"` // sequences trained: the position in the data
-	Epoch        int     `json:"epoch"`
-	GlobalBatch  int     `json:"global_batch"`
-	Seed         uint64  `json:"seed"`
-	Steps        int     `json:"steps"`
-	LearningRate float64 `json:"base_learning_rate"`
-	Warmup       float64 `json:"warmup"`
-	FileOrder    bool    `json:"file_order"`
-	Dropout      bool    `json:"dropout"`
-	Precision    string  `json:"precision,omitempty"` // "fp32", "bf16" or "fp16"; may change at a resume
-	Rows         []int   `json:"rows"`                // of each training file, in name order
-	Seq          int     `json:"sequence_length"`
-	Vocabulary   string  `json:"vocabulary_sha256,omitempty"`
-	Data         string  `json:"data_sha256,omitempty"` // of the files' hashes, where the data has a manifest
+	Step        int    `json:"step"`
+	Samples     int64  `json:"samples"` // sequences used, those of skipped updates too: the position in the data
+	Epoch       int    `json:"epoch"`
+	GlobalBatch int    `json:"global_batch"`
+	Seed        uint64 `json:"seed"`
+	optim.Schedule
+	Optimizer  optim.Options `json:"optimizer"`
+	Scaler     *optim.Scaler `json:"scaler"`
+	FileOrder  bool          `json:"file_order"`
+	Dropout    bool          `json:"dropout"`
+	Precision  string        `json:"precision,omitempty"` // "fp32", "bf16" or "fp16"; may change at a resume
+	Rows       []int         `json:"rows"`                // of each training file, in name order
+	Seq        int           `json:"sequence_length"`
+	Vocabulary string        `json:"vocabulary_sha256,omitempty"`
+	Data       string        `json:"data_sha256,omitempty"` // of the files' hashes, where the data has a manifest
 }
 
 func (t *Trainer) state() state {
-	samples := int64(t.step) * int64(t.opt.GlobalBatch)
+	samples := t.batches() * int64(t.opt.GlobalBatch)
 	epoch := 0
 	if samples > 0 {
 		_, _, epoch = t.order.At(samples - 1)
 	}
-	return state{Step: t.step, Samples: samples, Epoch: epoch, GlobalBatch: t.opt.GlobalBatch, Seed: t.opt.Seed, Steps: t.opt.Steps,
-		LearningRate: t.opt.LearningRate, Warmup: t.opt.Warmup, FileOrder: t.opt.FileOrder, Dropout: t.dropout, Precision: t.precision(), Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256()}
+	return state{Step: t.step, Samples: samples, Epoch: epoch, GlobalBatch: t.opt.GlobalBatch, Seed: t.opt.Seed,
+		Schedule: t.schedule, Optimizer: t.opt.Optimizer, Scaler: t.scaler, FileOrder: t.opt.FileOrder, Dropout: t.dropout, Precision: t.precision(), Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256()}
 }
 
-// save writes the checkpoint of the current update. Rank 0 writes, the others go on and meet it at the next collective.
+// save writes the checkpoint of the current update. Rank 0 writes, the others give it their part of the moments, go on and meet it at the
+// next collective.
 func (t *Trainer) save() error {
 	if t.comm.Rank() != 0 {
 		t.saved = t.step
-		return nil
+		return t.sendMoments()
+	}
+	if err := t.checkWeights(); err != nil {
+		return fmt.Errorf("save step %d: %w", t.step, err)
 	}
 	if err := t.metrics.file.Sync(); err != nil { // a checkpoint that outlives a power failure must not be ahead of its metrics
 		return fmt.Errorf("save step %d: %w", t.step, stream.DiskFull(err))
@@ -88,20 +87,18 @@ func (t *Trainer) save() error {
 }
 
 func (t *Trainer) writeParts(d *ckpt.Draft) error {
-	weights, m, v := t.host(t.model.Weights), t.host(t.lamb.Moments1), t.host(t.lamb.Moments2)
+	weights := t.host(t.model.Weights)
 	if err := t.stream.Err(); err != nil {
 		return err
 	}
-	var model, moments []ckpt.Entry
+	var model []ckpt.Entry
 	for _, p := range t.model.Params {
 		model = append(model, ckpt.Entry{Name: p.Name, Shape: p.Shape, Values: weights[p.Offset : p.Offset+p.Len]})
-		moments = append(moments, ckpt.Entry{Name: firstMoment + p.Name, Shape: p.Shape, Values: m[p.Offset : p.Offset+p.Len]},
-			ckpt.Entry{Name: secondMoment + p.Name, Shape: p.Shape, Values: v[p.Offset : p.Offset+p.Len]})
 	}
 	if err := ckpt.Write(d.Path(modelFile), model, map[string]string{"format": "pt"}); err != nil {
 		return err
 	}
-	if err := ckpt.Write(d.Path(momentsFile), moments, nil); err != nil {
+	if err := ckpt.Write(d.Path(momentsFile), t.moments(), nil); err != nil {
 		return err
 	}
 	if err := stream.WriteFile(d.Path(configFile), t.model.Config.JSON()); err != nil {
@@ -168,6 +165,9 @@ func (t *Trainer) resume(dir string) error {
 		return fmt.Errorf("resume from %s: no %s", dir, strings.Join(missing, ", "))
 	}
 	t.step, t.saved = was.Step, was.Step
+	if was.Scaler != nil {
+		t.scaler.Restore(*was.Scaler)
+	}
 	return t.loadMoments(dir)
 }
 
@@ -179,7 +179,8 @@ func (t *Trainer) change(was state) string {
 		was, now any
 	}{
 		{"global batch", was.GlobalBatch, now.GlobalBatch}, {"seed", was.Seed, now.Seed}, {"steps", was.Steps, now.Steps},
-		{"learning rate", was.LearningRate, now.LearningRate}, {"warm-up", was.Warmup, now.Warmup}, {"file order", was.FileOrder, now.FileOrder},
+		{"learning rate", was.Base, now.Base}, {"warm-up", was.Warmup, now.Warmup}, {"schedule", was.Name, now.Name}, {"degree of the schedule", was.Degree, now.Degree},
+		{"optimizer", was.Optimizer, now.Optimizer}, {"file order", was.FileOrder, now.FileOrder},
 		{"dropout", was.Dropout, now.Dropout}, {"vocabulary", was.Vocabulary, now.Vocabulary}, {"sequence length", was.Seq, now.Seq},
 		{"number of training files", len(was.Rows), len(now.Rows)},
 	} {
@@ -249,30 +250,4 @@ func (t *Trainer) loadWeights(path string) (missing []string, err error) {
 		t.opt.Warn("%s: %d rows beyond the vocabulary dropped", f.Name, loaded.DroppedRows)
 	}
 	return loaded.Missing, err
-}
-
-func (t *Trainer) loadMoments(path string) error {
-	f, err := ckpt.OpenMoments(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	f.DropRows(t.model.Config.VocabSize)
-	for _, moment := range []struct {
-		prefix string
-		arena  kernels.Tensor
-	}{{firstMoment, t.lamb.Moments1}, {secondMoment, t.lamb.Moments2}} {
-		for _, p := range t.model.Params {
-			arena := moment.arena.Slice(p.Offset, p.Offset+p.Len)
-			values := kernels.Host[float32](arena)
-			if values == nil {
-				values = make([]float32, p.Len)
-			}
-			if err := f.ReadFloat32(moment.prefix+p.Name, values); err != nil {
-				return err
-			}
-			kernels.Upload(t.stream, arena, values)
-		}
-	}
-	return t.stream.Err()
 }

@@ -44,7 +44,9 @@ func (t *Trainer) plan(cfg *bert.Config, micro int, mode bert.Mode) (Plan, error
 	if err != nil {
 		return Plan{}, err
 	}
-	return Plan{Memory: model, Optimizer: optim.Bytes(cfg.ArenaLen(), len(cfg.Params())), Scratch: t.dev.StreamBytes(), Data: t.dataBytes()}, nil
+	first, end := t.part(cfg.ArenaLen())
+	optimizer := optim.Bytes(end-first, len(cfg.Params())) + optim.SquaresBytes(len(cfg.Params()))
+	return Plan{Memory: model, Optimizer: optimizer, Scratch: t.dev.StreamBytes(), Data: t.dataBytes()}, nil
 }
 
 // dataBytes counts the shard in use and the one that is read ahead, and the samples of four updates: being read, waiting, at work and packed.

@@ -78,8 +78,8 @@ func (t *Trainer) runLine() map[string]any {
 	o := t.opt
 	line := map[string]any{
 		"run": "pretraining", "time": time.Now().UTC().Format(time.RFC3339), "ranks": t.comm.Size(), "host": t.comm.Host(),
-		"global_batch": o.GlobalBatch, "micro_batch": o.MicroBatch, "steps": o.Steps, "seed": o.Seed, "optimizer": "lamb",
-		"base_learning_rate": o.LearningRate, "warmup": o.Warmup, "parameters": t.Parameters(), "sequence_length": t.set.Seq, "data": t.set.Dir,
+		"global_batch": o.GlobalBatch, "micro_batch": o.MicroBatch, "steps": o.Steps, "seed": o.Seed, "optimizer": o.Optimizer.Name, "schedule": o.Schedule.Name,
+		"base_learning_rate": o.Schedule.Base, "warmup": o.Schedule.Warmup, "shard_optimizer": o.Reduction.Shard, "parameters": t.Parameters(), "sequence_length": t.set.Seq, "data": t.set.Dir,
 		"hidden_size": t.model.Config.HiddenSize, "num_hidden_layers": t.model.Config.NumHiddenLayers, "vocab_size": t.model.Config.VocabSize,
 		"device": t.dev.Name(), "threads": t.dev.Threads(), "peak_gflop_per_s": t.peak,
 		"precision": t.precision(), "checkpoint_activations": o.Mode&bert.CheckpointActivations != 0,
@@ -99,6 +99,8 @@ type metricsLine struct {
 	NSPAccuracy        float64 `json:"nsp_accuracy"`
 	LearningRate       float64 `json:"learning_rate"`
 	GradientNorm       float64 `json:"gradient_norm"`
+	LossScale          float64 `json:"loss_scale"`    // 1 = none
+	SkippedSteps       int     `json:"skipped_steps"` // so far: their gradients overflowed
 	Sequences          int64   `json:"sequences"`
 	Tokens             int64   `json:"tokens"`
 	MaskedTokens       int64   `json:"masked_tokens"`
@@ -111,11 +113,11 @@ type metricsLine struct {
 }
 
 func (t *Trainer) metricsLine(m *measure) metricsLine {
-	_, _, epoch := t.order.At(int64(t.step)*int64(t.opt.GlobalBatch) - 1)
+	_, _, epoch := t.order.At(t.batches()*int64(t.opt.GlobalBatch) - 1)
 	line := metricsLine{
 		Step: t.step, Epoch: epoch, Loss: m.loss(), MLMLoss: m.mlmLoss, NSPLoss: m.nspLoss,
 		MLMAccuracy: float64(m.mlmCorrect) / math.Max(1, float64(m.masked)), NSPAccuracy: float64(m.nspCorrect) / float64(m.sequences),
-		LearningRate: m.learningRate, GradientNorm: m.gradientNorm, Sequences: m.sequences, Tokens: m.tokens, MaskedTokens: m.masked,
+		LearningRate: m.learningRate, GradientNorm: m.gradientNorm, LossScale: m.lossScale, SkippedSteps: t.scaler.Skipped, Sequences: m.sequences, Tokens: m.tokens, MaskedTokens: m.masked,
 		Seconds: m.seconds, DataSeconds: m.dataSeconds, SequencesPerSecond: float64(m.sequences) / m.seconds, TokensPerSecond: float64(m.tokens) / m.seconds,
 		GFLOPs: m.flops / m.seconds * 1e-9,
 	}

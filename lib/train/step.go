@@ -4,17 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"math"
 	"time"
 
 	"hpcbert/kernels"
 	"hpcbert/lib/bert"
-	"hpcbert/lib/comm"
+	"hpcbert/lib/optim"
 	"hpcbert/lib/pretrain"
 )
-
-// bucketLen is the number of gradients that are reduced at once: 4 MiB, where Open MPI's temporary stays in cache.
-const bucketLen = 1 << 20
 
 // share is a rank's part of the global batch of one update.
 type share struct {
@@ -36,10 +33,10 @@ func (t *Trainer) prefetch(ctx context.Context) <-chan share {
 	go func() {
 		defer close(out)
 		defer loader.Close()
-		for step := t.step; ; step++ {
+		for batch := t.batches(); ; batch++ {
 			globals := make([]int64, 0, end-first)
 			for i := first; i < end; i++ {
-				globals = append(globals, int64(step)*int64(t.opt.GlobalBatch)+int64(i))
+				globals = append(globals, batch*int64(t.opt.GlobalBatch)+int64(i))
 			}
 			s := share{first: first}
 			s.samples, s.err = loader.Fetch(globals)
@@ -63,25 +60,25 @@ type measure struct {
 	masked, sequences, tokens int64
 	flops                     float64
 	learningRate              float64
-	gradientNorm              float64
+	gradientNorm, lossScale   float64
 	seconds, dataSeconds      float64
+	skipped                   bool // the gradients overflowed and nothing was updated
 }
 
 func (m *measure) loss() float64 { return m.mlmLoss + m.nspLoss }
 
-// update computes the gradient of the global batch and applies it.
+// update computes the gradient of the global batch and applies it. A batch whose gradients overflow under a dynamic loss scale is used up
+// without an update: the step and with it the learning rate stay, the data go on.
 func (t *Trainer) update(b share) (*measure, error) {
 	micros := t.microBatches(b)
 	m, err := t.countTargets(micros)
 	if err != nil {
 		return nil, err
 	}
-	goal := bert.Objective{Seed: t.opt.Seed, Step: uint32(t.step + 1), Dropout: t.dropout, LossScale: t.opt.LossScale, NSPScale: float32(1 / float64(m.sequences))}
-	if m.masked > 0 {
-		goal.MLMScale = float32(1 / float64(m.masked))
-	}
+	t.opt.Hooks.weights(t.step+1, t.model)
 	t.model.ZeroGradients()
-	reducer := &reducer{comm: t.comm, gradients: kernels.Host[float32](t.model.Gradients)}
+	t.own.bad = nowhere
+	t.reduction.begin()
 	var sums bert.Result
 	for i, micro := range micros {
 		if stopped, err := t.stopBefore(i); err != nil || stopped {
@@ -89,30 +86,54 @@ func (t *Trainer) update(b share) (*measure, error) {
 		}
 		begin := time.Now()
 		t.unigram.count(micro)
-		var ready func(first, end int)
-		if i == len(micros)-1 && t.comm.Size() > 1 {
-			ready = reducer.ready
-		}
-		r, err := t.model.ForwardBackwardLayers(micro, goal, ready)
+		t.opt.Hooks.batch(t.step+1, micro)
+		r, err := t.model.ForwardBackwardLayers(micro, t.objective(m), t.whenFinal(i == len(micros)-1))
 		if err != nil {
 			return nil, err
 		}
 		sums.Add(r)
 		t.pace.took(time.Since(begin))
 	}
-	if err := reducer.wait(); err != nil {
+	if err := t.reduce(); err != nil {
 		return nil, err
 	}
 	if err := t.gather(m, sums); err != nil {
 		return nil, err
 	}
-	m.learningRate = t.schedule.Rate(t.step + 1)
-	m.gradientNorm, err = t.lamb.Step(t.model.Weights, t.model.Gradients, t.step+1, m.learningRate, 1/float64(cmp.Or(t.opt.LossScale, 1)))
-	if err != nil {
-		return nil, err
+	return m, t.apply(m)
+}
+
+// objective is what the backward pass computes the gradient of.
+func (t *Trainer) objective(m *measure) bert.Objective {
+	goal := bert.Objective{Seed: t.opt.Seed, Step: uint32(t.batches() + 1), Dropout: t.dropout, LossScale: float32(t.scaler.Scale), NSPScale: float32(1 / float64(m.sequences))}
+	if m.masked > 0 {
+		goal.MLMScale = float32(1 / float64(m.masked))
 	}
+	return goal
+}
+
+// apply updates the weights, unless loss or gradients are not finite.
+func (t *Trainer) apply(m *measure) (err error) {
+	m.learningRate, m.lossScale = t.schedule.Rate(t.step+1), t.scaler.Scale
+	if loss := m.loss(); math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return t.notFinite(m, nowhere)
+	}
+	m.gradientNorm, err = t.optimizer.Step(t.model.Weights, t.model.Gradients, t.step+1, m.learningRate, 1/t.scaler.Scale)
+	var bad *optim.NotFinite
+	if errors.As(err, &bad) {
+		return t.notFinite(m, bad.Tensor)
+	}
+	if err != nil {
+		return err
+	}
+	if t.cuts != nil {
+		if err := t.comm.AllGather(kernels.Host[float32](t.model.Weights), t.cuts); err != nil {
+			return err
+		}
+	}
+	t.scaler.Applied()
 	t.model.Refresh()
-	return m, t.stream.Synchronize()
+	return t.stream.Synchronize()
 }
 
 // countTargets sums the targets of the global batch: the objective is a mean over all of them.
@@ -180,51 +201,6 @@ func Pack(samples []pretrain.Sample, first int) *bert.Batch {
 		b.NextSentence = append(b.NextSentence, s.NextSentence)
 	}
 	return b
-}
-
-// reducer sums gradients over the ranks, bucket by bucket while the backward pass goes on.
-type reducer struct {
-	comm      comm.Comm
-	gradients []float32
-	started   []comm.Handle
-	err       error
-	end       int // end of the stretch that is final but not yet handed over
-	first     int
-}
-
-// ready takes a stretch of final gradients; stretches come from the end of the arena to its start.
-func (r *reducer) ready(first, end int) {
-	if r.end == 0 {
-		r.end = end
-	} else if end != r.first {
-		r.err = fmt.Errorf("gradients %d to %d are final before those from %d on", first, end, r.first)
-	}
-	r.first = first
-	for r.end-r.first >= bucketLen || (r.first == 0 && r.end > 0) {
-		from := max(r.end-bucketLen, r.first)
-		r.start(from, r.end)
-		if r.end = from; from == 0 {
-			return
-		}
-	}
-}
-
-func (r *reducer) start(first, end int) {
-	h, err := r.comm.AllreduceStart(r.gradients[first:end])
-	if err != nil {
-		r.err = err
-		return
-	}
-	r.started = append(r.started, h)
-}
-
-func (r *reducer) wait() error {
-	for _, h := range r.started {
-		if err := h.Wait(); err != nil && r.err == nil {
-			r.err = err
-		}
-	}
-	return r.err
 }
 
 // errStopped ends an update that was given up because a signal asked for the end.

@@ -2,6 +2,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,20 +27,22 @@ type Options struct {
 	Init         string // checkpoint folder to start from; "" = random weights
 	ResetMoments bool   // start from Init's weights alone
 	Seed         uint64
-	GlobalBatch  int // sequences of an update, over all ranks
-	MicroBatch   int // sequences computed at once on a rank
-	Steps        int // updates; also the length of the schedule
-	SaveEvery    int // updates between checkpoints; 0 = at the end only
-	Keep         int // newest checkpoints kept; 0 = all
-	LogEvery     int // updates between metrics lines
-	LearningRate float64
-	Warmup       float64                       // share of Steps over which the learning rate rises
+	GlobalBatch  int            // sequences of an update, over all ranks
+	MicroBatch   int            // sequences computed at once on a rank
+	Steps        int            // updates; also the length of the schedule
+	SaveEvery    int            // updates between checkpoints; 0 = at the end only
+	Keep         int            // newest checkpoints kept; 0 = all
+	LogEvery     int            // updates between metrics lines
+	Schedule     optim.Schedule // its Steps are those above
+	Optimizer    optim.Options
+	Scaling      optim.Scaling // of the loss
+	Reduction    Reduction
 	FileOrder    bool                          // rows in the order of the files, not shuffled
-	LossScale    float32                       // of the gradients while they are computed; 0 = 1
 	Mode         bert.Mode                     // how to compute: CheckpointActivations, BFloat16 or Float16
 	Memory       int64                         // available on this node, bytes
 	Warn         func(format string, a ...any) // told what the user should know; never nil
 	Planned      func(Plan)                    // told the memory before it is taken; never nil
+	Hooks        Hooks
 }
 
 // Report is what the caller shows of a step.
@@ -62,24 +65,28 @@ type Summary struct {
 
 // Trainer trains one model on this rank's share of the data.
 type Trainer struct {
-	opt      Options
-	comm     comm.Comm
-	model    *bert.Model
-	lamb     *optim.LAMB
-	schedule optim.Schedule
-	stream   *kernels.Stream
-	dev      *kernels.Device
-	peak     float64 // GFLOP/s of all ranks together, for MFU; 0 = unknown
-	set      *pretrain.Set
-	order    pretrain.Order
-	metrics  *metrics
-	unigram  *unigram
-	step     int         // updates done
-	saved    int         // the update of the newest checkpoint
-	stop     func() bool // whether a signal asked for the end
-	pace     pace
-	lock     *os.File // of the output folder, on rank 0
-	dropout  bool
+	opt       Options
+	comm      comm.Comm
+	model     *bert.Model
+	optimizer *optim.Optimizer
+	schedule  optim.Schedule
+	scaler    *optim.Scaler
+	cuts      []int // where the parts of the arenas begin that the ranks update; nil = every rank updates all
+	reduction *reducer
+	own       *watch // of this rank's gradients before they are summed
+	stream    *kernels.Stream
+	dev       *kernels.Device
+	peak      float64 // GFLOP/s of all ranks together, for MFU; 0 = unknown
+	set       *pretrain.Set
+	order     pretrain.Order
+	metrics   *metrics
+	unigram   *unigram
+	step      int         // updates done
+	saved     int         // the update of the newest checkpoint
+	stop      func() bool // whether a signal asked for the end
+	pace      pace
+	lock      *os.File // of the output folder, on rank 0
+	dropout   bool
 
 	Plan   Plan         // memory of this rank
 	Notify func(Report) // told about each logged step, on rank 0
@@ -127,11 +134,12 @@ func check(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device
 	if opt.FileOrder {
 		t.order = pretrain.NewFileOrder(t.set)
 	}
-	schedule := optim.Polynomial{Base: opt.LearningRate, Warmup: opt.Warmup, Steps: opt.Steps, Degree: 0.5}
-	if err := schedule.Check(); err != nil {
+	t.schedule = opt.Schedule
+	t.schedule.Steps = opt.Steps
+	if err := cmp.Or(t.schedule.Check(), opt.Optimizer.Check(), opt.Scaling.Check()); err != nil {
 		return nil, err
 	}
-	t.schedule = schedule
+	t.scaler = optim.NewScaler(opt.Scaling)
 	t.unigram = newUnigram(cfg.VocabSize)
 	return t, nil
 }
@@ -154,7 +162,24 @@ func (t *Trainer) allocate(cfg *bert.Config, dev *kernels.Device) (err error) {
 	if t.comm.Size() > 1 && kernels.Host[float32](t.model.Gradients) == nil {
 		return fault.WithHint(fmt.Errorf("device %s: ranks can sum gradients in the host's memory only", dev.Name()), "train with one rank, or on the device cpu")
 	}
-	t.lamb, err = optim.NewLAMB(dev, t.stream, optim.Tensors{Offsets: t.model.Offsets(), Decay: t.model.Decays()}, optim.Defaults())
+	return t.allocateUpdate()
+}
+
+// allocateUpdate makes what sums gradients and updates weights.
+func (t *Trainer) allocateUpdate() (err error) {
+	offsets := t.model.Offsets()
+	t.own = &watch{offsets: offsets}
+	if t.own.squares, err = optim.NewSquares(t.dev, t.stream, offsets); err != nil {
+		return err
+	}
+	n := t.model.Weights.Len()
+	first, end := t.part(n)
+	part := optim.Part{First: first, End: end}
+	if t.opt.Reduction.Shard {
+		t.cuts, part.Sum = partsOf(n, t.comm.Size()), t.comm.AllreduceFloat64
+	}
+	t.reduction = t.newReducer()
+	t.optimizer, err = optim.NewPart(t.dev, t.stream, optim.Tensors{Offsets: offsets, Decay: t.model.Decays()}, t.opt.Optimizer, part)
 	return err
 }
 
@@ -192,6 +217,9 @@ func (t *Trainer) start() error {
 	return t.stream.Synchronize()
 }
 
+// batches returns the global batches used so far: those of the updates done and of the skipped ones.
+func (t *Trainer) batches() int64 { return int64(t.step + t.scaler.Skipped) }
+
 // Step returns the updates done so far.
 func (t *Trainer) Step() int { return t.step }
 
@@ -200,7 +228,8 @@ func (t *Trainer) Parameters() int { return t.model.Parameters() }
 
 // Close releases the device's memory.
 func (t *Trainer) Close() {
-	t.lamb.Close()
+	t.optimizer.Close()
+	t.own.squares.Close()
 	t.model.Close()
 	t.stream.Close()
 	t.lock.Close()
@@ -322,14 +351,17 @@ func (t *Trainer) one(batches <-chan share, w *window, s *Summary) error {
 	if err != nil {
 		return fmt.Errorf("step %d: %w", t.step+1, err)
 	}
+	s.Sequences += m.sequences
+	s.Tokens += m.tokens
+	if m.skipped {
+		return nil
+	}
 	t.step++
 	m.seconds, m.dataSeconds = time.Since(begin).Seconds(), waited.Seconds()
 	w.add(m.loss())
 	if s.LastStep++; s.LastStep == s.FirstStep {
 		s.FirstLoss = m.loss()
 	}
-	s.Sequences += m.sequences
-	s.Tokens += m.tokens
 	if t.step%t.opt.LogEvery != 0 && t.step != t.opt.Steps && s.LastStep != s.FirstStep || t.comm.Rank() != 0 {
 		return nil
 	}

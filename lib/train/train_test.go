@@ -7,7 +7,6 @@ import (
 	"slices"
 	"testing"
 
-	"hpcbert/lib/comm"
 	"hpcbert/lib/pretrain"
 )
 
@@ -43,56 +42,6 @@ func TestPack(t *testing.T) {
 		if !slices.Equal(c.got, c.want) {
 			t.Errorf("%s: %v, expected %v", c.what, c.got, c.want)
 		}
-	}
-}
-
-// doubler is a communicator of two ranks that have the same values: a sum doubles them. It keeps what it was asked for.
-type doubler struct {
-	comm.Comm
-	lengths []int
-}
-
-func (d *doubler) AllreduceStart(bucket []float32) (comm.Handle, error) {
-	d.lengths = append(d.lengths, len(bucket))
-	for i := range bucket {
-		bucket[i] *= 2
-	}
-	return d.Comm.AllreduceStart(bucket)
-}
-
-func TestEveryGradientIsReducedOnce(t *testing.T) {
-	for _, cuts := range [][]int{
-		{0, 10},
-		{0, 7, 10},
-		{0, bucketLen/2 + 3, 3*bucketLen + 16, 3*bucketLen + 17},
-		{0, 2 * bucketLen},
-		{0, bucketLen},
-		{0, 1, 2, 3, bucketLen + 1},
-	} {
-		n := cuts[len(cuts)-1]
-		d := &doubler{Comm: comm.Single("host")}
-		r := &reducer{comm: d, gradients: slices.Repeat([]float32{1}, n)}
-		for i := len(cuts) - 2; i >= 0; i-- {
-			r.ready(cuts[i], cuts[i+1])
-		}
-		if err := r.wait(); err != nil {
-			t.Fatal(err)
-		}
-		if i := slices.IndexFunc(r.gradients, func(g float32) bool { return g != 2 }); i >= 0 {
-			t.Errorf("cuts %v: gradient %d is %v, expected 2", cuts, i, r.gradients[i])
-		}
-		if slices.Max(d.lengths) > bucketLen {
-			t.Errorf("cuts %v: buckets of %v", cuts, d.lengths)
-		}
-	}
-}
-
-func TestGapInTheGradientsIsAnError(t *testing.T) {
-	r := &reducer{comm: comm.Single("host"), gradients: make([]float32, 10)}
-	r.ready(5, 10)
-	r.ready(0, 4)
-	if r.wait() == nil {
-		t.Error("gradient 4 was never final, and nobody noticed")
 	}
 }
 

@@ -125,7 +125,7 @@ func (b *bench) timeUpdates(ctx context.Context, t *trainee, r *row) error {
 type trainee struct {
 	stream  *kernels.Stream
 	model   *bert.Model
-	lamb    *optim.LAMB
+	lamb    *optim.Optimizer
 	batch   *bert.Batch
 	goal    bert.Objective
 	updates int
@@ -151,7 +151,7 @@ func (b *bench) newTrainee(s shape, precision string, length, sequences int) (t 
 	}
 	t.model.Init(1)
 	t.model.Refresh()
-	if t.lamb, err = optim.NewLAMB(b.dev, t.stream, optim.Tensors{Offsets: t.model.Offsets(), Decay: t.model.Decays()}, optim.Defaults()); err != nil {
+	if t.lamb, err = optim.New(b.dev, t.stream, optim.Tensors{Offsets: t.model.Offsets(), Decay: t.model.Decays()}, optim.Defaults()); err != nil {
 		t.close()
 		return nil, err
 	}

@@ -70,22 +70,21 @@ type options struct {
 	Output       string   `short:"o" long:"output" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics"`
 	GlobalBatch  int      `long:"global-batch" value-name:"N" default:"32" description:"sequences of an update"`
 	MicroBatch   int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once"`
-	Steps        int      `long:"steps" value-name:"N" default:"1000" description:"updates; the schedule's length"`
-	SaveEvery    int      `long:"save-every" value-name:"N" default:"200" description:"between checkpoints; 0 = at the end"`
+	Steps        int      `long:"steps" value-name:"N" default:"1000" description:"updates"`
+	SaveEvery    int      `long:"save-every" value-name:"N" default:"200" description:"0 = at the end"`
 	Keep         int      `long:"keep" value-name:"N" default:"3" description:"checkpoints to keep; 0 = all"`
-	LogEvery     int      `long:"log-every" value-name:"N" default:"1" description:"updates between metrics"`
+	LogEvery     int      `long:"log-every" value-name:"N" default:"1" hidden:"true" description:"updates between metrics"`
 	Seed         uint64   `long:"seed" value-name:"N" default:"42" description:"of weights, order, dropout"`
-	LearningRate float64  `long:"learning-rate" value-name:"X" default:"6e-3" description:"peak of the schedule"`
-	Warmup       float64  `long:"warmup" value-name:"X" default:"0.2843" description:"share of the steps"`
 	Dropout      *float64 `long:"dropout" value-name:"P" description:"(default: the model shape's)"`
-	Order        string   `long:"order" value-name:"ORDER" default:"shuffle" description:"of rows: shuffle or file"`
-	Init         string   `long:"init" value-name:"PATH" description:"checkpoint of any kind that ckpt reads to start from, with moments where it has them"`
+	Order        string   `long:"order" value-name:"ORDER" default:"shuffle" hidden:"true" description:"of rows: shuffle or file"`
+	Init         string   `long:"init" value-name:"PATH" description:"checkpoint of any kind to start from"`
 	ResetMoments bool     `long:"reset-optimizer" description:"with --init: moments start at zero"`
 	Vocab        string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
-	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"of activations: fp32, bf16, fp16, tf32"`
+	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"fp32, bf16, fp16 or tf32"`
 	Checkpoint   bool     `long:"checkpoint-activations" description:"less memory, same numbers, slower"`
-	MemoryLimit  cli.Size `long:"memory-limit" value-name:"SIZE" description:"of a node, as 64G (default: free)"`
-	Device       string   `long:"device" value-name:"DEVICE" default:"auto" description:"cpu or auto"`
+	MemoryLimit  cli.Size `long:"memory-limit" value-name:"SIZE" hidden:"true" description:"of a node, as 64G (default: free)"`
+	Device       string   `long:"device" value-name:"DEVICE" default:"auto" hidden:"true" description:"cpu or auto"`
+	updateOptions
 }
 
 func main() {
@@ -101,8 +100,6 @@ func (o *options) check(args []string) error {
 		return fault.Usagef("--global-batch, --micro-batch, --steps and --log-every must be at least 1")
 	case o.SaveEvery < 0 || o.Keep < 0:
 		return fault.Usagef("--save-every and --keep must not be negative")
-	case !(o.LearningRate > 0 && o.LearningRate <= math.MaxFloat32) || !(o.Warmup >= 0 && o.Warmup < 1): // so written, NaN is refused
-		return fault.Usagef("--learning-rate must be above 0, --warmup from 0 to below 1")
 	case o.Dropout != nil && !(*o.Dropout >= 0 && *o.Dropout < 1):
 		return fault.Usagef("--dropout %g: must be from 0 to below 1", *o.Dropout)
 	case o.Order != "shuffle" && o.Order != "file":
@@ -112,7 +109,7 @@ func (o *options) check(args []string) error {
 	case o.ResetMoments && o.Init == "":
 		return fault.Usagef("--reset-optimizer goes with --init")
 	}
-	return nil
+	return o.updateOptions.check(o.Steps, o.Precision)
 }
 
 func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err error) {
@@ -180,8 +177,8 @@ func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
 	}
 	env.Infof("%d parameters, %d layers x %d, vocabulary %d; %d sequences of %d in %d files; %d rank(s) x %d thread(s) on %s",
 		t.Parameters(), cfg.NumHiddenLayers, cfg.HiddenSize, cfg.VocabSize, set.TotalRows(), set.Seq, len(set.Files), c.Size(), dev.Threads(), dev.Name())
-	env.Infof("%d steps of %d sequences in micro-batches of %d, %s, learning rate %g with %.4g of the steps to warm up, seed %d, to %s",
-		o.Steps, o.GlobalBatch, o.MicroBatch, o.Precision, o.LearningRate, o.Warmup, o.Seed, o.Output)
+	env.Infof("%d steps of %d sequences in micro-batches of %d, %s, %s, %s learning rate %g with %.4g of the steps to warm up, seed %d, to %s",
+		o.Steps, o.GlobalBatch, o.MicroBatch, o.Precision, o.Optimizer, o.Schedule, o.LearningRate, o.schedule(o.Steps).Warmup, o.Seed, o.Output)
 	return t, t.SameOnAllRanks()
 }
 
@@ -214,8 +211,9 @@ func (o *options) read() (*bert.Config, *pretrain.Set, error) {
 // training says what to train and how.
 func (o *options) training(env *cli.Env, dev *kernels.Device) train.Options {
 	opt := train.Options{Out: o.Output, Init: o.Init, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
-		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, LogEvery: o.LogEvery, LearningRate: o.LearningRate, Warmup: o.Warmup, FileOrder: o.Order == "file",
+		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, LogEvery: o.LogEvery, Schedule: o.schedule(o.Steps), Optimizer: o.optimizer(), Reduction: o.reduction(), FileOrder: o.Order == "file",
 		Memory: math.MaxInt64, Warn: env.Warnf, Planned: func(p train.Plan) { tellMemory(env, p) }}
+	opt.Scaling, _ = o.scaling(o.Precision) // checked
 	if dev.OnHost() {
 		opt.Memory = cli.AvailableMemory()
 	}
@@ -230,7 +228,6 @@ func (o *options) training(env *cli.Env, dev *kernels.Device) train.Options {
 		opt.Mode |= bert.BFloat16
 	case "fp16":
 		opt.Mode |= bert.Float16
-		opt.LossScale = 1 << 15
 	}
 	return opt
 }
@@ -276,7 +273,10 @@ func abort(env *cli.Env, c comm.Comm, err error) error {
 	if c.Size() == 1 {
 		return err
 	}
-	if c.Rank() > 0 {
+	switch {
+	case fault.KindOf(err) == fault.Elsewhere:
+		time.Sleep(5 * time.Second) // the rank that has the error must come to tell it
+	case c.Rank() > 0:
 		time.Sleep(time.Second)
 	}
 	c.Abort(env.Fail(fmt.Errorf("rank %d on %s: %w", c.Rank(), c.Host(), err)))

@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"hpcbert/kernels"
+	"hpcbert/lib/comm"
+	"hpcbert/lib/comm/commtest"
+	"hpcbert/lib/fault"
 )
 
 // oracle is the published update in float64, tensor by tensor.
@@ -27,7 +30,7 @@ func (x *oracle) step(t Tensors, update int, rate, scale float64) float64 {
 		scale *= x.o.MaxGradNorm / norm
 	}
 	c1, c2 := 1-math.Pow(x.o.Beta1, float64(update)), 1-math.Pow(x.o.Beta2, float64(update))
-	if x.o.NoBiasCorrection {
+	if x.o.Name == "bertadam" {
 		c1, c2 = 1, 1
 	}
 	for i := range t.Decay {
@@ -36,6 +39,7 @@ func (x *oracle) step(t Tensors, update int, rate, scale float64) float64 {
 		if t.Decay[i] {
 			decay = x.o.WeightDecay
 		}
+		trust := decay != 0 && x.o.Name == "lamb" || x.o.Name == "nvlamb"
 		u := make([]float64, end)
 		for j := first; j < end; j++ {
 			g := x.g[j] * scale
@@ -46,7 +50,7 @@ func (x *oracle) step(t Tensors, update int, rate, scale float64) float64 {
 			uSum += u[j] * u[j]
 		}
 		r := rate
-		if decay != 0 && wSum > 0 && uSum > 0 && !x.o.NoTrustRatio {
+		if trust && wSum > 0 && uSum > 0 {
 			r *= math.Sqrt(wSum) / math.Sqrt(uSum)
 		}
 		for j := first; j < end; j++ {
@@ -73,7 +77,7 @@ func each(f func(i int, j int64)) {
 type rig struct {
 	dev  *kernels.Device
 	s    *kernels.Stream
-	lamb *LAMB
+	opt  *Optimizer
 	w, g kernels.Tensor
 }
 
@@ -88,10 +92,10 @@ func newRig(t *testing.T, threads int, o Options) rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.s.Close)
-	if r.lamb, err = NewLAMB(dev, r.s, layout, o); err != nil {
+	if r.opt, err = New(dev, r.s, layout, o); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.lamb.Close)
+	t.Cleanup(r.opt.Close)
 	for _, x := range []*kernels.Tensor{&r.w, &r.g} {
 		if *x, err = dev.Alloc(kernels.Float32, int(layout.Offsets[len(lengths)])); err != nil {
 			t.Fatal(err)
@@ -135,10 +139,16 @@ func widen(x []float32) []float64 {
 }
 
 func TestUpdatesAreThePublishedOnes(t *testing.T) {
-	adam := Defaults()
-	adam.NoTrustRatio = true
-	bertAdam := adam
-	bertAdam.NoBiasCorrection, bertAdam.MaxGradNorm = true, 0
+	named := func(name string, change func(o *Options)) Options {
+		o := Defaults()
+		o.Name = name
+		change(&o)
+		return o
+	}
+	asIs := func(*Options) {}
+	others := func(o *Options) {
+		o.Beta1, o.Beta2, o.Epsilon, o.WeightDecay, o.MaxGradNorm = 0.8, 0.95, 1e-3, 0.1, 0.3
+	}
 	for _, c := range []struct {
 		name             string
 		options          Options
@@ -147,8 +157,13 @@ func TestUpdatesAreThePublishedOnes(t *testing.T) {
 		{"clipped", Defaults(), 1, 1},
 		{"not clipped", Defaults(), 1e-3, 1},
 		{"loss scale", Defaults(), 100, 1.0 / 65536},
-		{"AdamW", adam, 1, 1},
-		{"BertAdam, not clipped", bertAdam, 1, 1},
+		{"other constants", named("lamb", others), 1, 1},
+		{"no decay, no trust ratio", named("lamb", func(o *Options) { o.WeightDecay = 0 }), 1, 1},
+		{"NVLAMB", named("nvlamb", asIs), 1, 1},
+		{"NVLAMB, no decay, ratio all the same", named("nvlamb", func(o *Options) { o.WeightDecay = 0 }), 1, 1},
+		{"AdamW", named("adamw", asIs), 1, 1},
+		{"AdamW, other constants", named("adamw", others), 1, 1},
+		{"BertAdam, never clipped", named("bertadam", func(o *Options) { o.MaxGradNorm = 0 }), 1, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
@@ -161,7 +176,7 @@ func TestUpdatesAreThePublishedOnes(t *testing.T) {
 				g := draw(rng, c.deviation)
 				truth.g = widen(g)
 				kernels.Upload(r.s, r.g, g)
-				norm, err := r.lamb.Step(r.w, r.g, update, 0.01, c.scale)
+				norm, err := r.opt.Step(r.w, r.g, update, 0.01, c.scale)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -186,7 +201,7 @@ func checkGaps(t *testing.T, r rig) {
 	t.Helper()
 	own := make([]bool, r.w.Len())
 	each(func(i int, j int64) { own[j] = i != zeros })
-	for name, x := range map[string]kernels.Tensor{"weights": r.w, "first moments": r.lamb.Moments1, "second moments": r.lamb.Moments2} {
+	for name, x := range map[string]kernels.Tensor{"weights": r.w, "first moments": r.opt.Moments1, "second moments": r.opt.Moments2} {
 		for i, v := range download(t, r.s, x) {
 			if !own[i] && v != 0 {
 				t.Errorf("%s: element %d of a gap or of the zero tensor is %v", name, i, v)
@@ -202,17 +217,18 @@ func TestGradientsThatAreNotFiniteChangeNothing(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
 			r := newRig(t, 2, Defaults())
 			start, g := draw(rng, 1), draw(rng, 1)
-			g[9023-16] = bad
+			g[9040+5], g[9008] = bad, bad
 			kernels.Upload(r.s, r.w, start)
 			kernels.Upload(r.s, r.g, g)
-			_, err := r.lamb.Step(r.w, r.g, 1, 0.01, 1)
-			if !errors.Is(err, ErrNotFinite) {
+			_, err := r.opt.Step(r.w, r.g, 1, 0.01, 1)
+			var not *NotFinite
+			if !errors.As(err, &not) || not.Tensor != 1 {
 				t.Errorf("error %v", err)
 			}
 			if !slices.Equal(r.weights(t), start) {
 				t.Error("weights changed")
 			}
-			for _, v := range download(t, r.s, r.lamb.Moments2) {
+			for _, v := range download(t, r.s, r.opt.Moments2) {
 				if v != 0 {
 					t.Fatal("moments changed")
 				}
@@ -220,7 +236,7 @@ func TestGradientsThatAreNotFiniteChangeNothing(t *testing.T) {
 			if kernels.Upload(r.s, r.g, draw(rng, 1)); r.s.Err() != nil {
 				t.Fatal(r.s.Err())
 			}
-			if _, err := r.lamb.Step(r.w, r.g, 1, 0.01, 1); err != nil {
+			if _, err := r.opt.Step(r.w, r.g, 1, 0.01, 1); err != nil {
 				t.Errorf("the next step: %v", err)
 			}
 		})
@@ -236,12 +252,12 @@ func TestMomentsAreTheWholeState(t *testing.T) {
 			if restart && update == 3 {
 				next := newRig(t, 2, Defaults())
 				kernels.Upload(next.s, next.w, r.weights(t))
-				kernels.Upload(next.s, next.lamb.Moments1, download(t, r.s, r.lamb.Moments1))
-				kernels.Upload(next.s, next.lamb.Moments2, download(t, r.s, r.lamb.Moments2))
+				kernels.Upload(next.s, next.opt.Moments1, download(t, r.s, r.opt.Moments1))
+				kernels.Upload(next.s, next.opt.Moments2, download(t, r.s, r.opt.Moments2))
 				r = next
 			}
 			kernels.Upload(r.s, r.g, draw(rng, 1))
-			if _, err := r.lamb.Step(r.w, r.g, update, 0.01, 1); err != nil {
+			if _, err := r.opt.Step(r.w, r.g, update, 0.01, 1); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -252,12 +268,100 @@ func TestMomentsAreTheWholeState(t *testing.T) {
 	}
 }
 
+// Ranks that have a part each make together the update that one makes alone: of the odd cuts all but the norms' rounding is the same.
+func TestPartsMakeTheWholeUpdate(t *testing.T) {
+	for _, name := range []string{"lamb", "nvlamb", "adamw"} {
+		for _, cuts := range [][]int{{0, 9344}, {0, 4672, 9344}, {0, 16, 9012, 9330, 9344}} {
+			o := Defaults()
+			o.Name = name
+			one := newRig(t, 1, o)
+			start := draw(rand.New(rand.NewPCG(1, 2)), 1)
+			kernels.Upload(one.s, one.w, start)
+			whole := steps(t, one, 3)
+			parts := make([][]float32, len(cuts)-1)
+			rigs := make([]rig, len(parts))
+			for i := range parts {
+				rigs[i] = newRig(t, 1, o)
+				kernels.Upload(rigs[i].s, rigs[i].w, start)
+			}
+			errs := commtest.Run(len(parts), func(c comm.Comm) (err error) {
+				r := &rigs[c.Rank()]
+				r.opt.Close()
+				first, end := cuts[c.Rank()], cuts[c.Rank()+1]
+				if r.opt, err = NewPart(r.dev, r.s, layout, o, Part{first, end, c.AllreduceFloat64}); err != nil {
+					return err
+				}
+				parts[c.Rank()] = steps(t, *r, 3)[first:end]
+				return nil
+			})
+			if err := errors.Join(errs...); err != nil {
+				t.Fatal(err)
+			}
+			got := slices.Concat(parts...)
+			if len(parts) == 1 && !slices.Equal(got, whole) {
+				t.Errorf("%s: one rank alone gets other bits", name)
+			}
+			for i := range whole {
+				if math.Abs(float64(got[i]-whole[i])) > 1e-6*math.Abs(float64(whole[i]-start[i]))+1e-7*math.Abs(float64(start[i])) {
+					t.Fatalf("%s, cuts %v: weight %d is %v, alone %v", name, cuts, i, got[i], whole[i])
+				}
+			}
+		}
+	}
+}
+
+// steps makes updates with the same gradients each time it is called, and returns the weights. The gradients are clipped.
+func steps(t *testing.T, r rig, n int) []float32 {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for update := 1; update <= n; update++ {
+		kernels.Upload(r.s, r.g, draw(rng, 0.1))
+		if _, err := r.opt.Step(r.w, r.g, update, 0.01, 1); err != nil {
+			t.Error(err)
+		}
+	}
+	return r.weights(t)
+}
+
+func TestFirstBadTensorOfAnyPart(t *testing.T) {
+	cuts := []int{0, 4672, 9344}
+	rigs := []rig{newRig(t, 1, Defaults()), newRig(t, 1, Defaults())}
+	errs := commtest.Run(2, func(c comm.Comm) error {
+		r := rigs[c.Rank()]
+		part, err := NewPart(r.dev, r.s, layout, Defaults(), Part{cuts[c.Rank()], cuts[c.Rank()+1], c.AllreduceFloat64})
+		if err != nil {
+			return err
+		}
+		defer part.Close()
+		g := draw(rand.New(rand.NewPCG(1, 2)), 1)
+		g[9010] = float32(math.Inf(-1)) // in the second part
+		kernels.Upload(r.s, r.g, g)
+		_, err = part.Step(r.w, r.g, 1, 0.01, 1)
+		return err
+	})
+	for rank, err := range errs {
+		var not *NotFinite
+		if !errors.As(err, &not) || not.Tensor != 1 {
+			t.Errorf("rank %d: %v", rank, err)
+		}
+	}
+}
+
 func TestWrongUseIsRefused(t *testing.T) {
 	r := newRig(t, 1, Defaults())
-	if _, err := r.lamb.Step(r.w, r.g, 0, 0.01, 1); err == nil {
+	if _, err := r.opt.Step(r.w, r.g, 0, 0.01, 1); err == nil {
 		t.Error("update 0 is taken")
 	}
-	if _, err := NewLAMB(r.dev, r.s, Tensors{Offsets: []int64{0, 1}, Decay: nil}, Defaults()); err == nil {
+	if _, err := New(r.dev, r.s, Tensors{Offsets: []int64{0, 1}, Decay: nil}, Defaults()); err == nil {
 		t.Error("no tensors are taken")
+	}
+	for what, change := range map[string]func(o *Options){
+		"name": func(o *Options) { o.Name = "sgd" }, "beta 1": func(o *Options) { o.Beta1 = 1 }, "beta 2": func(o *Options) { o.Beta2 = math.NaN() },
+		"epsilon": func(o *Options) { o.Epsilon = 0 }, "decay": func(o *Options) { o.WeightDecay = -1 }, "norm": func(o *Options) { o.MaxGradNorm = math.NaN() },
+	} {
+		o := Defaults()
+		change(&o)
+		if _, err := New(r.dev, r.s, layout, o); fault.KindOf(err) != fault.Usage {
+			t.Errorf("%s: %+v: %v", what, o, err)
+		}
 	}
 }
