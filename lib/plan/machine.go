@@ -33,12 +33,6 @@ type Phase struct {
 	Measured     []Speed `json:"measured,omitempty"`
 }
 
-// Speed is a measured throughput over all devices.
-type Speed struct {
-	Nodes              int     `json:"nodes"`
-	SequencesPerSecond float64 `json:"sequences_per_s"`
-}
-
 // ReadMachine reads and checks a machine file. Keys that it does not know are errors.
 func ReadMachine(name string) (*Machine, error) {
 	m := &Machine{}
@@ -77,7 +71,7 @@ func (p Phase) check() error {
 		errs = append(errs, fmt.Errorf("accumulation: %d micro-batches of %d sequences are not equal", p.Accumulation, p.Sequences))
 	}
 	for _, s := range p.Measured {
-		errs = append(errs, given("measured_model", p.Model), between("measured nodes", s.Nodes, 1, 1<<20),
+		errs = append(errs, given("measured_model", p.Model), between("measured nodes", s.Nodes, 1, 1<<20), between("measured devices_per_node", s.Devices, 0, 1<<12),
 			number("measured sequences_per_s", s.SequencesPerSecond, s.SequencesPerSecond > 0, "above 0"))
 	}
 	return cmp.Or(errs...)
@@ -88,13 +82,5 @@ func (p Phase) Batch(m *Machine) Batch {
 	return FromReference(p.Sequences, p.Accumulation, m.Nodes, m.Devices)
 }
 
-// Rows returns the measured speeds as rows to fit, each a run of the recipe on that many nodes.
-func (p Phase) Rows(m *Machine) []Row {
-	var rows []Row
-	for _, s := range p.Measured {
-		b := p.Batch(m)
-		b.Nodes = s.Nodes
-		rows = append(rows, Row{Batch: b, Seconds: float64(b.Global) / s.SequencesPerSecond})
-	}
-	return rows
-}
+// Rows returns the measured speeds as rows to fit.
+func (p Phase) Rows(m *Machine) []Row { return Rows(p.Measured, p.Batch(m)) }

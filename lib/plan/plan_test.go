@@ -239,8 +239,8 @@ func TestMachinesAreChecked(t *testing.T) {
 		{"gpus", 8, `unknown field "gpus"`}, {"phases", map[string]any{}, "phases"}, {"phases", map[string]any{"3": nil}, "phase 3: number: 3"},
 		{"phases", phase("accumulation", 0), "phase 1: accumulation: 0"}, {"phases", phase("accumulation", 3), "3 micro-batches of 8 sequences"},
 		{"phases", phase("batch", 3), `unknown field "batch"`}, {"phases", phase("save_every", -1), "save_every"},
-		{"phases", phase("measured", []Speed{{1, 10}}), "measured_model: is missing"},
-		{"phases", measured(Speed{0, 1}), "measured nodes: 0"}, {"phases", measured(Speed{1, -1}), "sequences_per_s: -1"},
+		{"phases", phase("measured", []Speed{{Nodes: 1, SequencesPerSecond: 10}}), "measured_model: is missing"},
+		{"phases", measured(Speed{0, 0, 1}), "measured nodes: 0"}, {"phases", measured(Speed{1, 0, -1}), "sequences_per_s: -1"},
 	} {
 		if _, err := ReadMachine(file(t, with(t, machine, map[string]any{c.key: c.value}))); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s = %v: %v", c.key, c.value, err)
@@ -289,5 +289,33 @@ func TestLinksHaveSources(t *testing.T) {
 	}
 	if slices.Sort(names); len(slices.Compact(names)) != len(Links) {
 		t.Errorf("a name stands twice: %v", names)
+	}
+}
+
+func TestSpeedsAreRead(t *testing.T) {
+	for text, want := range map[string][]Speed{
+		"nodes sequences/s\n1 10\n4\t39.5\n":     {{1, 0, 10}, {4, 0, 39.5}},
+		"# mine\n1,10,8 # one\n\n2, 19.5, 8\r\n": {{1, 8, 10}, {2, 8, 19.5}},
+		"1 1e3":                                  {{1, 0, 1000}},
+	} {
+		if got, err := ReadSpeeds(strings.NewReader(text), "t"); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"": "no rows", "nodes speed\n": "no rows", "1 10\nfour 40\n": "line 2", "1\n": "line 1: 1 numbers", "1 2 3 4": "4 numbers", "0 10": "above 0", "1 0": "above 0",
+		"1 NaN": "above 0", "1 10 0": "above 0", "1.5 10": "line 1",
+	} {
+		if got, err := ReadSpeeds(strings.NewReader(text), "t"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
+func TestRowsAreOfTheBatch(t *testing.T) {
+	b := Batch{Global: 64, Micro: 8, Nodes: 7, Devices: 4}
+	got := Rows([]Speed{{1, 0, 32}, {2, 8, 16}}, b)
+	if want := []Row{{Batch{64, 8, 1, 4}, 2}, {Batch{64, 8, 2, 8}, 4}}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"hpcbert/kernels"
+	"hpcbert/lib/bert"
+	"hpcbert/lib/cli"
+	"hpcbert/lib/fault"
+	"hpcbert/lib/optim"
+	"hpcbert/lib/plan"
+	"hpcbert/lib/stream"
+)
+
+// forecast is all that a prediction needs.
+type forecast struct {
+	recipe  *plan.Recipe
+	devices int // of a node
+	scaling plan.Scaling
+	network plan.Network
+	memory  int64 // of a rank
+}
+
+// prepare reads the files and fits.
+func (o *options) prepare(ctx context.Context, env *cli.Env) (*forecast, error) {
+	f := &forecast{devices: 1}
+	var err error
+	if f.recipe, err = plan.ReadRecipe(o.Recipe); err != nil {
+		return nil, err
+	}
+	cfg, err := o.readShape()
+	if err != nil {
+		return nil, err
+	}
+	var machine *plan.Machine
+	if o.Machine != "" {
+		if machine, err = plan.ReadMachine(o.Machine); err != nil {
+			return nil, err
+		}
+		if f.recipe, err = f.recipe.On(machine); err != nil {
+			return nil, err
+		}
+		f.devices = machine.Devices
+	}
+	runs, err := o.readMeasured(ctx, env, f.recipe, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if len(runs) > 0 && machine == nil {
+		f.devices = runs[0].Devices
+	}
+	if o.Devices > 0 {
+		f.devices = o.Devices
+	}
+	if o.MicroBatch > 0 {
+		f.recipe.MicroBatch = o.MicroBatch
+	}
+	if f.network, err = o.network(cfg, machine); err != nil {
+		return nil, err
+	}
+	if err := o.fit(ctx, env, f, runs, machine); err != nil {
+		return nil, err
+	}
+	if f.memory, err = o.memory(cfg, f.recipe, env.Threads()); err != nil {
+		return nil, err
+	}
+	if machine != nil && machine.DeviceMemoryGiB > 0 && float64(f.memory) > machine.DeviceMemoryGiB*(1<<30) {
+		env.Warnf("a rank takes %s, a device of %s has %g GiB", cli.Bytes(f.memory), machine.Name, machine.DeviceMemoryGiB)
+	}
+	return f, nil
+}
+
+// fit finds how fast devices are, from what the options name.
+func (o *options) fit(ctx context.Context, env *cli.Env, f *forecast, rows []plan.Row, machine *plan.Machine) error {
+	switch {
+	case o.Speed > 0:
+		f.scaling.SequenceSeconds = 1 / o.Speed
+	case o.Fit != "":
+		in, err := stream.Open(ctx, o.Fit, env.Stdin)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		speeds, err := plan.ReadSpeeds(in, in.Name)
+		if err != nil {
+			return err
+		}
+		rows = plan.Rows(speeds, plan.Batch{Global: f.recipe.GlobalBatch, Micro: f.recipe.MicroBatch, Devices: f.devices})
+	case len(rows) == 0:
+		phase := machine.Phases[f.recipe.Phase]
+		if len(phase.Measured) == 0 || phase.Model+".json" != filepath.Base(o.Config) {
+			return fault.WithHint(fmt.Errorf("%s has no speeds of %s", o.Machine, filepath.Base(o.Config)), "give --measured, --fit or --sequences-per-second")
+		}
+		rows = phase.Rows(machine)
+	}
+	if len(rows) > 0 {
+		var err error
+		if f.scaling, err = plan.Fit(rows, f.network); err != nil {
+			return err
+		}
+	}
+	if o.Update != nil {
+		f.scaling.UpdateSeconds = *o.Update
+	}
+	if o.Slowdown != nil {
+		f.scaling.NodeSlowdown = *o.Slowdown
+	}
+	for _, r := range rows {
+		measured, modelled := float64(r.Global)/r.Seconds, float64(r.Global)/f.scaling.Step(r.Batch, f.network).Seconds()
+		env.Infof("%d x %d, updates of %d: measured %.5g, model %.5g sequences/s (%+.1f %%)", r.Nodes, r.Devices, r.Global, measured, modelled, 100*(modelled/measured-1))
+	}
+	s := f.scaling
+	env.Infof("%.4g ms a sequence, %.4g s an update; slowdown %.1f %% between devices, %.1f %% between nodes; all-reduce of %s, %.0f %% of it can hide", 1e3*s.SequenceSeconds,
+		s.UpdateSeconds, 100*s.DeviceSlowdown, 100*s.NodeSlowdown, cli.Bytes(int64(f.network.Bytes)), 100*f.network.OverlapPart)
+	if s.NodeSlowdown == 0 && o.Slowdown == nil {
+		env.Infof("nothing measured tells what several nodes lose beside the all-reduce: taken as 0 (the reference lost 5 to 13 %%); see --slowdown")
+	}
+	return nil
+}
+
+// memory counts what bertrain takes for a rank, but for the data.
+func (o *options) memory(cfg *bert.Config, r *plan.Recipe, threads int) (int64, error) {
+	dev, err := kernels.Open("cpu", kernels.Options{Threads: threads})
+	if err != nil {
+		return 0, err
+	}
+	mode := bert.PreTraining | map[string]bert.Mode{"bf16": bert.BFloat16, "fp16": bert.Float16}[r.Precision]
+	if o.Recompute {
+		mode |= bert.CheckpointActivations
+	}
+	limits := bert.Limits{Tokens: r.MicroBatch * r.SequenceLength, Sequences: r.MicroBatch, Masked: r.MicroBatch * r.MaxPredictions}
+	model, err := bert.Plan(dev, cfg, limits, mode)
+	return model.Total() + optim.Bytes(cfg.ArenaLen(), len(cfg.Params())) + dev.StreamBytes(), err
+}
+
+// readShape reads the model's shape.
+func (o *options) readShape() (*bert.Config, error) {
+	cfg, err := bert.ReadConfig(o.Config)
+	if err == nil && cfg.VocabSize == 0 {
+		cfg.VocabSize = o.VocabSize
+	}
+	return cfg, err
+}
