@@ -122,15 +122,16 @@ func (x *Fetcher) from(ctx context.Context, address string, f File, part string)
 	for fruitless := 0; ; {
 		err := x.try(ctx, address, f, part)
 		if err == nil {
-			if err = f.Content.Verify(ctx, part); err == nil {
+			if err = f.Content.verify(ctx, part); err == nil {
 				return nil
 			}
 			if ctx.Err() != nil {
 				return ctx.Err() // nothing is known of what is here
 			}
+			err = fault.WithHint(err, wrongHint)
 			discard(part)
 			furthest = 0
-			if bad++; bad == 2 {
+			if bad++; bad == 2 || strings.HasPrefix(address, "file:") { // a wrong file of this machine stays wrong
 				return fmt.Errorf("%s: %w", shown, err)
 			}
 		}
@@ -182,12 +183,15 @@ func hintFor(err error) string {
 	}
 	var b busy
 	var dns *net.DNSError
+	var connection *net.OpError
 	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &b):
 		return "the source is busy: the same command later goes on from here; --from names another mirror"
 	case errors.As(err, &certificate):
 		return "a proxy that reads along must have its certificate in the system's store; SSL_CERT_FILE names one"
+	case errors.As(err, &connection) && connection.Op == "proxyconnect":
+		return "the proxy cannot be reached: are HTTPS_PROXY and HTTP_PROXY right?"
 	case errors.As(err, &dns):
 		return "behind a proxy, set HTTPS_PROXY and HTTP_PROXY; without a network, fetch it elsewhere and give the folder with --from"
 	}

@@ -591,12 +591,18 @@ func TestProxyRefuses(t *testing.T) {
 		code, asked int
 		hint        string
 	}{
-		{407, 1, "NAME:PASSWORD"}, {403, 1, "--from"}, {503, 3, "--from"},
+		{407, 1, "NAME:PASSWORD"}, {403, 1, "--from"}, {503, 3, "--from"}, {0, 0, "are HTTPS_PROXY and HTTP_PROXY right?"},
 	} {
 		refusing, x := newHost(t, status(c.code)), newRecorder()
 		x.Client = NewClient(Proxy{HTTPS: refusing.URL}, time.Second)
+		if c.code == 0 {
+			refusing.Close()
+		}
 		err := x.Fetch(t.Context(), File{Name: "f", URLs: []string{"https://data.example/file"}}, filepath.Join(t.TempDir(), "f"))
 		want := fmt.Sprintf("the proxy answers %d %s", c.code, http.StatusText(c.code))
+		if c.code == 0 {
+			want = "proxyconnect tcp: dial tcp"
+		}
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(fault.HintOf(err), c.hint) || len(refusing.asked()) != c.asked {
 			t.Errorf("%d requests, want %d; %v, hint %s", len(refusing.asked()), c.asked, err, fault.HintOf(err))
 		}
@@ -637,6 +643,21 @@ func TestFileAddress(t *testing.T) {
 	}
 	if got, _ := os.ReadFile(part); !bytes.Equal(got, body) {
 		t.Errorf("%d bytes", len(got))
+	}
+}
+
+// A wrong file of this machine is not read twice, and named as it is.
+func TestWrongFileOfThisMachine(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "file.txt", "other")
+	base, err := Base(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := newRecorder()
+	err = x.Fetch(t.Context(), File{Name: "f", URLs: []string{below(base, "file.txt")}, Content: Content{SHA256: sum(body)}}, filepath.Join(t.TempDir(), "part"))
+	if want := "fetch f: " + base + "/file.txt: its sha256 is " + sum([]byte("other")) + ", want " + sum(body); err == nil || err.Error() != want || len(x.waits) > 0 {
+		t.Errorf("got %v after %d waits", err, len(x.waits))
 	}
 }
 

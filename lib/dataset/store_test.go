@@ -706,6 +706,7 @@ func TestWiki(t *testing.T) {
 		{"of a date, one file", "20261101", files{"/enwiki/20261101/dumpstatus.json": single}, []string{stem + ".xml.bz2"}, ""},
 		{"of a date, not finished", "20261120", files{"/enwiki/20261120/dumpstatus.json": running}, nil, "the dump enwiki of 20261120 is not finished"},
 		{"of a date that is not there", "20200101", files{}, nil, "404 Not Found"},
+		{"no such language", "latest", files{"/dewiki/": list}, nil, "enwiki/: the server answers 404 Not Found"},
 		{"no list", "latest", files{}, nil, "404 Not Found"},
 		{"list without dates", "latest", files{"/enwiki/": "<html>nothing</html>"}, nil, "names no date"},
 		{"status is cut off", "20261101", files{"/enwiki/20261101/dumpstatus.json": done[:50]}, nil, "not a whole json file: unexpected EOF"},

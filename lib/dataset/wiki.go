@@ -82,6 +82,9 @@ func (s *Store) resolve(ctx context.Context, set Set) (Set, error) {
 		}
 	} else {
 		index, err := s.document(ctx, set, File{Name: w.database() + "-index.html", Content: Content{Format: "html"}}, w.database()+"/")
+		if not := (absent{}); errors.As(err, &not) && s.From == "" {
+			err = fault.WithHint(err, "is %q the language as in the address of the Wikipedia? There: en, de, simple, zh-min-nan", w.Language)
+		}
 		if err != nil {
 			return Set{}, err
 		}
