@@ -203,14 +203,17 @@ func TestDataprepRefuses(t *testing.T) {
 	dir := t.TempDir()
 	must(t, inFolder(t, dir, prepared+"OUT=out bash "+dataprep))
 	for _, c := range []struct{ what, variables, want string }{
-		{"more shards", "TRAIN=4", "out/shards/shards.json was made of other files, or with other options"},
-		{"other corpora", "TEXT=", "out/shards/shards.json was made of other files"},
-		{"another vocabulary", "VOCAB=other.txt", "out/hdf5-128/manifest.json was made of other files"},
-		{"other masks", "SEED=1", "out/hdf5-128/manifest.json was made of other files"},
+		{"more shards", "TRAIN=4", `out/shards/shards.json was made otherwise: TRAIN is "4", was "3"` + "\n"},
+		{"more tests too", "TRAIN=4 TEST=0", `out/shards/shards.json was made otherwise: TRAIN is "4", was "3"; TEST is "0", was "1"` + "\n"},
+		{"other corpora", "TEXT=", `corpora is "books wiki", was "books wiki text"; $WORK/corpora/text.txt is not there, was "`},
+		{"other sentences", "RULES=improved", `out/shards/shards.json was made otherwise: RULES is "improved", was "nltk"` + "\n"},
+		{"another dump", "WIKI=more.xml", `made otherwise: more.xml is "`},
+		{"another vocabulary", "VOCAB=other.txt", `out/hdf5-128/manifest.json was made otherwise: other.txt is "`},
+		{"other masks", "SEED=1", `out/hdf5-128/manifest.json was made otherwise: SEED is "1", was "12345"` + "\n"},
 	} {
 		t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
-			r := sh(t, inFolder(t, dir, "cp $REPO/test/data/vocab.txt other.txt; echo more >> other.txt; "+prepared+c.variables+" OUT=out bash "+dataprep))
-			if r.status != 1 || !strings.Contains(r.stderr, c.want) || strings.Count(r.stderr, "hint: ") != 1 {
+			r := sh(t, inFolder(t, dir, "cp $REPO/test/data/vocab.txt other.txt; echo more >> other.txt; cp $REPO/test/data/tinywiki.xml more.xml; "+prepared+c.variables+" OUT=out bash "+dataprep))
+			if r.status != 1 || !strings.Contains(r.stderr, strings.ReplaceAll(c.want, "$WORK", work)) || strings.Count(r.stderr, "hint: ") != 1 {
 				t.Errorf("exit status %d\n%s", r.status, r.stderr)
 			}
 		})
@@ -221,11 +224,7 @@ func TestDataprepRefuses(t *testing.T) {
 // TestDataprepPreflight: what would fail in the job is found before it, in a dry run too.
 func TestDataprepPreflight(t *testing.T) {
 	needCorpora(t)
-	for _, c := range []struct {
-		what, line string
-		status     int
-		want       string
-	}{
+	testPreflight(t, dataprep, "OUT=out; "+prepared, []preflightCase{
 		{"all there", "true", 0, ""},
 		{"nothing to read", "WIKI= BOOKS= TEXT=", 2, "WIKI, BOOKS or TEXT"},
 		{"no shards", "TRAIN=0", 2, "TRAIN"},
@@ -240,21 +239,7 @@ func TestDataprepPreflight(t *testing.T) {
 		{"model missing", "MODEL=none", 1, "none: cannot be read"},
 		{"output below a file", ": > file; OUT=file/out", 1, "because of file"},
 		{"program missing", "mkdir p; ln -s $(command -v bash dirname find grep sort stat xargs cat segment shard mkpretrain) p; PATH=$PWD/p", 1, "wikiextract: not found"},
-	} {
-		t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
-			dir := t.TempDir()
-			r := sh(t, inFolder(t, dir, "set -a; OUT=out; "+prepared+"; "+c.line+"; DRYRUN=1; /bin/bash "+dataprep))
-			if r.status != c.status || !strings.Contains(r.stderr, c.want) {
-				t.Errorf("exit status %d, expected %d; standard error does not say %q:\n%s", r.status, c.status, c.want, r.stderr)
-			}
-			if c.status == 1 && strings.Count(r.stderr, "hint: ") != 1 {
-				t.Errorf("no hint:\n%s", r.stderr)
-			}
-			if _, err := os.Stat(filepath.Join(dir, "out")); err == nil {
-				t.Error("a dry run made the output folder")
-			}
-		})
-	}
+	})
 }
 
 // TestDataprepLines: the lines of a dry run, with the reference's values.

@@ -25,6 +25,33 @@ func inFolder(t *testing.T, dir, line string) string {
 	return "export REPO='" + repository + "'; cd '" + dir + "'; " + line
 }
 
+// preflightCase is a line of bash before a dry run, and how that ends.
+type preflightCase struct {
+	what, line string
+	status     int
+	want       string // on standard error
+}
+
+// testPreflight makes dry runs of a job script: what would fail in the job is found before it, with a hint unless it is wrong usage, and no
+// output folder is made.
+func testPreflight(t *testing.T, script, variables string, cases []preflightCase) {
+	for _, c := range cases {
+		t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
+			dir := t.TempDir()
+			r := sh(t, inFolder(t, dir, "set -a; "+variables+"; "+c.line+"; DRYRUN=1; /bin/bash "+script))
+			if r.status != c.status || !strings.Contains(r.stderr, c.want) {
+				t.Errorf("exit status %d, expected %d; standard error does not say %q:\n%s", r.status, c.status, c.want, r.stderr)
+			}
+			if c.status == 1 && strings.Count(r.stderr, "hint: ") != 1 {
+				t.Errorf("no hint:\n%s", r.stderr)
+			}
+			if left, _ := filepath.Glob(filepath.Join(dir, "out")); len(left) > 0 {
+				t.Error("a dry run made the output folder")
+			}
+		})
+	}
+}
+
 // TestTemplateRecipes: the values are those of the reference's scripts.
 func TestTemplateRecipes(t *testing.T) {
 	const one = " --config configs/model/large.json --data hdf5-128 -o pretrain-phase1 --global-batch 65536 --micro-batch 8 --learning-rate 6e-3 --warmup 0.2843 --steps 7038 --save-every 200 --seed 42\n"
@@ -57,15 +84,11 @@ func TestTemplateRecipes(t *testing.T) {
 func TestTemplatePreflight(t *testing.T) {
 	needMPI(t)
 	needData(t)
-	for _, c := range []struct {
-		what, line string
-		status     int
-		want       string
-	}{
+	testPreflight(t, template, small, []preflightCase{
 		{"all there", "true", 0, ""},
 		{"phase 3", "PHASE=3", 2, "PHASE"},
 		{"other launcher", "LAUNCHER=mpiexec", 2, "LAUNCHER"},
-		{"program missing", "PATH=/usr/bin:/bin", 1, "bertrain: not found"},
+		{"program missing", "mkdir p; ln -s $(command -v bash dirname) p; PATH=$PWD/p", 1, "bertrain: not found"},
 		{"launcher missing", "mkdir p; ln -s $(command -v bash dirname bertrain) p; PATH=$PWD/p", 1, "mpirun: not found"},
 		{"data missing", "DATA=none", 1, "none: no file"},
 		{"test shards alone", "mkdir d; : > d/test_0.hdf5; DATA=d", 1, "d: no file"},
@@ -75,22 +98,7 @@ func TestTemplatePreflight(t *testing.T) {
 		{"phase 1 not ended", "mkdir -p one/step-00000010; : > one/step-00000010/DONE; PHASE=2 PHASE1=one", 1, "phase 1 has not ended"},
 		{"phase 1 without checkpoint", "mkdir -p one/step-00000010; : > one/DONE; PHASE=2 PHASE1=one", 1, "no whole checkpoint"},
 		{"phase 1 ended", "mkdir -p one/step-00000010; : > one/DONE; : > one/step-00000010/DONE; PHASE=2 PHASE1=one", 0, ""},
-	} {
-		t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
-			if c.what == "program missing" {
-				if _, err := os.Stat("/usr/bin/bertrain"); err == nil {
-					t.Skip("skipped: bertrain is installed here")
-				}
-			}
-			r := sh(t, inFolder(t, t.TempDir(), "set -a; "+small+"; "+c.line+"; DRYRUN=1; /bin/bash "+template))
-			if r.status != c.status || !strings.Contains(r.stderr, c.want) {
-				t.Errorf("exit status %d, expected %d; standard error does not say %q:\n%s", r.status, c.status, c.want, r.stderr)
-			}
-			if c.status == 1 && strings.Count(r.stderr, "hint: ") != 1 {
-				t.Errorf("no hint:\n%s", r.stderr)
-			}
-		})
-	}
+	})
 }
 
 // TestTemplateWithoutSlurm stops a run of two ranks, goes on from there to the end, and starts phase 2 from it.
