@@ -34,7 +34,7 @@ type Program struct {
 
 // Common holds the options of every program; embed it in a program's options.
 type Common struct {
-	Threads Threads `short:"j" long:"threads" value-name:"N" description:"threads to use (default: OMP_NUM_THREADS, else the cores this process may run on, shared by the ranks of a node)"`
+	Threads Threads `short:"j" long:"threads" value-name:"N" description:"threads to use (default: OMP_NUM_THREADS, else the cores free to this process)"`
 	Quiet   bool    `short:"q" long:"quiet" description:"print warnings and errors only"`
 	Verbose bool    `short:"v" long:"verbose" description:"print more"`
 	LogJSON bool    `long:"log-json" description:"messages as JSON lines"`

@@ -21,13 +21,13 @@ const (
 	unlessTag   = "required-unless"
 )
 
-// markRequired says in the help which options are required.
+// markRequired says in the help which options are required, where their descriptions do not.
 func markRequired(options []*flags.Option) {
 	for _, o := range options {
 		if unless := excuses(o); len(unless) > 0 {
 			o.Description += " (required unless --" + strings.Join(unless, " or --") + ")"
 		} else if o.Field().Tag.Get(requiredTag) != "" {
-			o.Description += " (required)"
+			o.Description = strings.TrimSuffix(o.Description, " (required)") + " (required)"
 			o.Required = false // missing finds it, and an empty value too
 		}
 	}
