@@ -33,7 +33,7 @@ func (w *work) run(ctx context.Context, progress Progress) (*Manifest, error) {
 	}
 	m := &Manifest{Set: w.set.Name, Source: w.set.Source, Licence: w.set.Licence}
 	before := int64(0)
-	w.Fetcher.Progress = nil
+	defer func() { w.Fetcher.Progress = nil }()
 	for _, f := range w.set.Files {
 		if progress != nil {
 			w.Fetcher.Progress = func(done, _ int64) { progress.Set((before+done)/1000, f.Name) }

@@ -25,9 +25,9 @@ what it is to hold.
 
 # Examples
 
-	getdata list
 	getdata squad mrpc sst2 bert-base-uncased
 	getdata wiki --lang simple -o data
+	getdata list --files squad      # what a folder for --from holds
 	getdata squad --from /media/stick/data
 
 # Files
@@ -35,23 +35,17 @@ what it is to hold.
 	data/wiki/enwiki-DATE-pages-articles-multistream.xml.bz2    data/squad/v1.1/train-v1.1.json, dev-v1.1.json
 	data/glue/MRPC, SST-2, CoLA: train.tsv, dev.tsv, test.tsv   data/weights/bert-base-uncased/model.safetensors, config.json, vocab.txt
 
-Unfinished downloads are in hidden folders .getdata-NAME of the output folder.
-
-# Environment
-
-HTTPS_PROXY, HTTP_PROXY and NO_PROXY, also in small letters; SSL_CERT_FILE; TMPDIR.
+Unfinished downloads are in hidden folders .getdata-NAME of the output folder. Environment: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, also in
+small letters; SSL_CERT_FILE; TMPDIR.
 
 # Exit status
 
 0 all sets are here; 1 one failed; 2 wrong usage; 3 --check found a difference.
 
-# Memory
+# Memory and reproducibility
 
-20 MiB; SQuAD's check without a checksum (other catalogues) holds the file.
-
-# Reproducibility
-
-The built-in sets are the same bytes for ever, but for wiki --date latest.
+20 MiB; SQuAD's check without a checksum (other catalogues) holds the file. The built-in sets are the same bytes for ever, but for wiki
+--date latest.
 
 # Bugs
 
@@ -163,19 +157,19 @@ func (o *options) all(ctx context.Context, env *cli.Env, store *dataset.Store, s
 	var bytes int64
 	for _, set := range sets {
 		m, whole, err := o.one(ctx, env, store, set)
-		switch {
-		case ctx.Err() != nil:
-			return fault.WithHint(ctx.Err(), "the same command again goes on from here")
-		case err != nil:
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
 			if failure != nil {
 				env.Fail(failure)
 			}
 			failure = err
-		case whole:
+			continue
+		}
+		files, bytes = files+len(m.Files), bytes+m.Bytes()
+		if whole {
 			kept++
-			fallthrough
-		default:
-			files, bytes = files+len(m.Files), bytes+m.Bytes()
 		}
 	}
 	if failure != nil || o.DryRun {
