@@ -60,6 +60,7 @@ type Dump struct {
 	path  []string // open elements
 	names map[string]string
 	text  []byte // character data of the innermost element of interest
+	plain []byte // the text it stands for
 
 	needs func(namespace int) bool // whether the text of such pages is asked for; nil = of all
 	hasty bool                     // other pages are not looked at: what is wrong with them a second reading finds
@@ -278,7 +279,10 @@ func (d *Dump) close(tok *token) (*Page, error) {
 	return d.finish(), nil
 }
 
-func (d *Dump) value() string { return strings.TrimSpace(string(appendXMLText(nil, d.text))) }
+func (d *Dump) value() string {
+	d.plain = appendXMLText(d.plain[:0], d.text)
+	return string(bytes.TrimSpace(d.plain))
+}
 
 func (d *Dump) siteinfo(name string) {
 	switch name {

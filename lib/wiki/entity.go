@@ -48,19 +48,21 @@ func appendLegal(dst []byte, r rune) []byte {
 
 // xmlEntity decodes the reference at the start of s; n is its length, 0 when it is none.
 func xmlEntity(s []byte) (r rune, n int) {
+	switch { // what dumps are full of, without a search for the end
+	case bytes.HasPrefix(s, []byte("&lt;")):
+		return '<', len("&lt;")
+	case bytes.HasPrefix(s, []byte("&gt;")):
+		return '>', len("&gt;")
+	case bytes.HasPrefix(s, []byte("&quot;")):
+		return '"', len("&quot;")
+	case bytes.HasPrefix(s, []byte("&amp;")):
+		return '&', len("&amp;")
+	}
 	end := bytes.IndexByte(s[:min(len(s), 12)], ';')
 	if end < 2 {
 		return 0, 0
 	}
 	switch name := s[1:end]; string(name) {
-	case "lt":
-		return '<', end + 1
-	case "gt":
-		return '>', end + 1
-	case "amp":
-		return '&', end + 1
-	case "quot":
-		return '"', end + 1
 	case "apos":
 		return '\'', end + 1
 	default:

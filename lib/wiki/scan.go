@@ -12,14 +12,24 @@ const (
 	rest = 0x7f * ones
 )
 
+// equal marks the bytes of v that are c. The lowest mark is right, those above may be borrows, and other bits than marks are set too.
+func equal(v, c uint64) uint64 {
+	x := v ^ ones*c
+	return (x - ones) &^ x
+}
+
+// exactlyEqual marks the bytes of v that are c and no other.
+func exactlyEqual(v, c uint64) uint64 {
+	x := v ^ ones*c
+	return ^(x&rest + rest | x) & tops
+}
+
 // nextUnusual returns the place of the first '&' or control character but '\n' at or after i. It may stop early, behind a '\n'.
 func nextUnusual(s []byte, i int) int {
 	for ; i+8 <= len(s); i += 8 {
 		v := binary.LittleEndian.Uint64(s[i:])
-		and, end := v^ones*'&', v^ones*'\n'
-		ends := ^(end&rest + rest | end) & tops // exact, so that it takes away no other mark
-		if found := ((v-ones*' ')&^v | (and-ones)&^and) & tops &^ ends; found != 0 {
-			return i + bits.TrailingZeros64(found)/8 // the lowest mark of each kind is exact, those above may be borrows
+		if found := ((v-ones*' ')&^v | equal(v, '&')) & tops &^ exactlyEqual(v, '\n'); found != 0 {
+			return i + bits.TrailingZeros64(found)/8
 		}
 	}
 	for i < len(s) && (s[i] >= ' ' || s[i] == '\n') && s[i] != '&' {

@@ -173,7 +173,7 @@ func TestCleanerForgetsThePageBefore(t *testing.T) {
 func TestSearchesByWords(t *testing.T) {
 	for c := range 256 {
 		for n := range 18 {
-			for _, around := range []string{"x", "\n", " ", "!", "é", "\x7f"} {
+			for _, around := range []string{"x", "x ", "\n", " ", "!", "é", "\x7f"} {
 				s := strings.Repeat(around, n) + string([]byte{byte(c)}) + strings.Repeat(around, 17-n)
 				if got, want := characters(strings.ToValidUTF8(s, "?")), utf8.RuneCountInString(strings.ToValidUTF8(s, "?")); got != want {
 					t.Errorf("%q: %d characters, want %d", s, got, want)
@@ -185,6 +185,13 @@ func TestSearchesByWords(t *testing.T) {
 						t.Errorf("%q: stops at %d", s, at)
 					}
 					at = nextUnusual([]byte(s), at+1)
+				}
+				plain := 0
+				for plain < len(s) && s[plain] >= ' ' && strings.IndexByte("&_[]{}\xc2\xe2", s[plain]) < 0 && (s[plain] != ' ' || plain > 0 && s[plain-1] != ' ') {
+					plain++
+				}
+				if got := plainWords([]byte(s)); got != plain {
+					t.Errorf("%q: %d bytes of words, want %d", s, got, plain)
 				}
 				if at != want && (want >= 0 || at != len(s)) {
 					t.Errorf("%q: %d, want %d", s, at, want)
