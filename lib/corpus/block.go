@@ -180,81 +180,18 @@ func (in *Blocks) Close() {
 // MapBlocks gives each block of a text to work, in threads goroutines, and what that makes of it to done, in the order of the text and
 // from one goroutine. The first error ends all.
 func MapBlocks[T any](ctx context.Context, in *Blocks, threads int, work func(Block) (T, error), done func(T) error) error {
-	if threads < 2 {
-		return mapInTurn(ctx, in, work, done)
+	type result struct {
+		made T
+		of   Block
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	type task struct {
-		block Block
-		made  T
-		err   error
-		ready chan struct{}
-	}
-	tasks, order := make(chan *task, threads), make(chan *task, 4*threads)
-	var group sync.WaitGroup
-	group.Go(func() {
-		defer close(tasks)
-		defer close(order)
-		for ctx.Err() == nil {
-			t := &task{ready: make(chan struct{})}
-			if t.block, t.err = in.Next(); t.err != nil {
-				close(t.ready)
-				order <- t
-				return
-			}
-			order <- t
-			tasks <- t
+	worker := func() func(Block) (result, error) {
+		return func(b Block) (result, error) {
+			made, err := work(b)
+			return result{made, b}, err
 		}
+	}
+	return stream.Map(ctx, threads, in.Next, worker, func(r result) error {
+		defer in.recycle(r.of)
+		return done(r.made)
 	})
-	for range threads {
-		group.Go(func() {
-			for t := range tasks {
-				t.made, t.err = work(t.block)
-				close(t.ready)
-			}
-		})
-	}
-	var err error
-	for t := range order {
-		if err == nil {
-			<-t.ready
-			if err = t.err; err == nil {
-				err = done(t.made)
-				in.recycle(t.block)
-			}
-		}
-		if err != nil {
-			cancel() // and take what the reader may wait to hand over
-		}
-	}
-	group.Wait()
-	if err == nil { // the reader ended without telling why
-		err = ctx.Err()
-	}
-	cancel()
-	if err == io.EOF {
-		return nil
-	}
-	return err
-}
-
-func mapInTurn[T any](ctx context.Context, in *Blocks, work func(Block) (T, error), done func(T) error) error {
-	for ctx.Err() == nil {
-		b, err := in.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		made, err := work(b)
-		if err != nil {
-			return err
-		}
-		if err := done(made); err != nil {
-			return err
-		}
-		in.recycle(b)
-	}
-	return ctx.Err()
 }

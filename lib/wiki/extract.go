@@ -10,6 +10,7 @@ import (
 
 	"hpcbert/lib/corpus"
 	"hpcbert/lib/fault"
+	"hpcbert/lib/stream"
 )
 
 // Extractor turns the articles of dumps into documents.
@@ -66,12 +67,11 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// job is a page on its way through a worker.
-type job struct {
+// article is what a worker makes of a page.
+type article struct {
 	page *Page
 	text string
-	size int           // of text, in characters
-	done chan struct{} // closed when text is there
+	size int // of text, in characters
 }
 
 // Scan reads the dump r, called name in errors, ahead of extraction: its templates go to e.Templates and, unless spool is nil, the pages
@@ -170,26 +170,9 @@ type pages interface {
 }
 
 func (e *Extractor) run(ctx context.Context, from pages, name string, emit func(corpus.Document) error) (Counts, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	workers := max(e.Workers, 1)
-	work, queue := make(chan *job, workers), make(chan *job, 3*workers)
-
-	var running sync.WaitGroup
-	var read Counts
-	var readErr error
-	running.Go(func() {
-		defer close(work)
-		defer close(queue)
-		read, readErr = e.read(ctx, from, work, queue)
-	})
-	for range workers {
-		running.Go(func() { e.parse(work) })
-	}
-	counts, err := e.write(queue, emit)
-	cancel()
-	for range queue { // after a failed write: let the reader end
-	}
-	running.Wait()
+	var counts, read Counts
+	next := func() (*Page, error) { return e.next(from, &read) }
+	err := stream.Map(ctx, e.Workers, next, e.worker, func(a article) error { return e.write(a, emit, &counts) })
 	counts.Add(read)
 	if spool, ok := from.(*Spool); ok {
 		counts.Add(spool.passed)
@@ -197,8 +180,6 @@ func (e *Extractor) run(ctx context.Context, from pages, name string, emit func(
 	switch {
 	case err != nil:
 		return counts, err
-	case readErr != nil:
-		return counts, readErr
 	case counts.Documents == 0:
 		return counts, fault.WithHint(fmt.Errorf("read %s: no article with text in %s: %v", name, e.namespaceNames(), counts),
 			"--namespaces chooses the namespaces, --min-chars the shortest text")
@@ -224,65 +205,47 @@ func (e *Extractor) namespaceNames() string {
 	return "namespaces " + strings.Join(names, ", ")
 }
 
-// read queues the wanted pages, for the workers and for the writer, until they or ctx end.
-func (e *Extractor) read(ctx context.Context, from pages, work, queue chan<- *job) (Counts, error) {
-	var n Counts
+// next returns the next wanted page, and counts the others.
+func (e *Extractor) next(from pages, passed *Counts) (*Page, error) {
 	for {
 		page, err := from.Next()
-		if err == io.EOF {
-			return n, nil
+		if err != nil || e.takes(page, passed) {
+			return page, err
 		}
-		if err != nil {
-			return n, err
-		}
-		if !e.takes(page, &n) {
-			page.release()
-			continue
-		}
-		n.Pages++
-		j := &job{page: page, done: make(chan struct{})}
-		select {
-		case queue <- j:
-		case <-ctx.Done():
-			return n, ctx.Err()
-		}
-		work <- j // workers take all, so this never blocks for long
+		page.release()
 	}
 }
 
-// parse is a worker.
-func (e *Extractor) parse(work <-chan *job) {
+// worker returns what makes articles of pages, for one goroutine.
+func (e *Extractor) worker() func(*Page) (article, error) {
 	var cleaner *Cleaner
 	var wikitext []byte
-	for j := range work {
-		if cleaner == nil || cleaner.site != j.page.site {
-			cleaner = NewCleaner(j.page.site, e.Templates, e.Keep)
+	return func(page *Page) (article, error) {
+		if cleaner == nil || cleaner.site != page.site {
+			cleaner = NewCleaner(page.site, e.Templates, e.Keep)
 		}
-		wikitext = appendXMLText(wikitext[:0], j.page.raw)
-		j.text = cleaner.Text(j.page.Title, wikitext)
-		j.size = characters(j.text)
-		j.page.release()
-		close(j.done)
+		wikitext = appendXMLText(wikitext[:0], page.raw)
+		page.release()
+		text := cleaner.Text(page.Title, wikitext)
+		return article{page, text, characters(text)}, nil
 	}
 }
 
-func (e *Extractor) write(queue <-chan *job, emit func(corpus.Document) error) (Counts, error) {
-	var n Counts
-	for j := range queue {
-		<-j.done
-		switch {
-		case j.size == 0:
-			n.Empty++
-			continue
-		case j.size < e.MinChars:
-			n.Short++
-			continue
-		}
-		if err := emit(corpus.Document{ID: j.page.ID, Title: j.page.Title, Text: j.text, URL: j.page.site.url(j.page.ID)}); err != nil {
-			return n, err
-		}
-		n.Documents++
-		n.Characters += int64(j.size)
+// write hands an article to emit, unless it is too short, and counts it.
+func (e *Extractor) write(a article, emit func(corpus.Document) error, counts *Counts) error {
+	counts.Pages++
+	switch {
+	case a.size == 0:
+		counts.Empty++
+		return nil
+	case a.size < e.MinChars:
+		counts.Short++
+		return nil
 	}
-	return n, nil
+	if err := emit(corpus.Document{ID: a.page.ID, Title: a.page.Title, Text: a.text, URL: a.page.site.url(a.page.ID)}); err != nil {
+		return err
+	}
+	counts.Documents++
+	counts.Characters += int64(a.size)
+	return nil
 }
