@@ -68,6 +68,40 @@ func FuzzText(f *testing.F) {
 	})
 }
 
+// checkHaste compares the templates that a hasty reading of a good dump finds with those of a careful one.
+func checkHaste(t *testing.T, xml []byte) {
+	t.Helper()
+	var found [2][]string
+	for i := range found {
+		d, err := NewDump(bytes.NewReader(xml), "x")
+		if d != nil {
+			d.needs, d.hasty = isTemplate, i == 1
+		}
+		for err == nil {
+			var p *Page
+			if p, err = d.Next(); err == nil && isTemplate(p.Namespace) {
+				found[i] = append(found[i], fmt.Sprintf("%d %s %q", p.Number, p.Title, p.Wikitext()))
+			}
+		}
+		if err != io.EOF {
+			t.Errorf("hasty %v: %v", i == 1, err)
+		}
+	}
+	if !slices.Equal(found[0], found[1]) {
+		t.Errorf("templates %q, in haste %q", found[0], found[1])
+	}
+}
+
+// Tags of pages in comments and the like do not mislead it.
+func TestHasteFindsTheSameTemplates(t *testing.T) {
+	article, template := page("1", "A", "0", "x {{b}}"), page("2", "Template:B", "10", "text")
+	hiding := strings.Replace(article, "</page>", "<!-- </page><page> --></page>", 1)
+	for _, pages := range []string{"", article, template, article + template + article, hiding + template, strings.NewReplacer("<!-- ", "<o><![CDATA[ ", " -->", " ]]></o>").Replace(hiding) + template,
+		strings.NewReplacer("<!-- ", "<?", " -->", "?>").Replace(hiding) + template} {
+		checkHaste(t, []byte(mediawiki(siteinfo+pages)))
+	}
+}
+
 // FuzzDump reads any bytes as a dump: at once and byte by byte it is the same, and it ends.
 func FuzzDump(f *testing.F) {
 	for _, xml := range []string{"", "<", mediawiki(siteinfo + page("1", "A", "0", "x &lt;&amp;#10;")), "\xff\xfe<\x00p\x00", "<page><![CDATA[ ]]></page>", "<?xml?><!-- --><mediawiki a='>'/>",

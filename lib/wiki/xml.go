@@ -184,7 +184,7 @@ func (t *tokenizer) skipTo(endTag string) error {
 		return nil
 	case err != nil:
 		return err
-	case !bytes.Contains(t.buf[t.pos:t.pos+n], []byte("<!")):
+	case !bytes.Contains(t.buf[t.pos:t.pos+n], []byte("<!")) && !bytes.Contains(t.buf[t.pos:t.pos+n], []byte("<?")):
 		t.pos += n
 	}
 	return nil

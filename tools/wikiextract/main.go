@@ -46,8 +46,8 @@
 // and the text of the templates, without their documentation, up to twice: at most --template-memory, default 1 GiB; templates beyond it are
 // left out with a warning. Reproducibility: the output does not depend on -j, which caps the cores that all stages use together.
 //
-// Bugs: where an article puts part of a sentence into a template that is a Lua module, as {{convert|...}} in the English Wikipedia, the
-// sentence has a gap.
+// Bugs: the parser functions that tell the time (#time and its kin) are removed as Lua modules are. Where an article puts part of a sentence into a template that is a Lua module, as
+// {{convert|...}} in the English Wikipedia, the sentence has a gap.
 package main
 
 import (
