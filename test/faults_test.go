@@ -46,6 +46,14 @@ func TestBadInputOfTraining(t *testing.T) {
 		{"endless learning rate", "", good + "--learning-rate inf", 2, []string{"--learning-rate"}},
 		{"warm-up that is no number", "", good + "--warmup nan", 2, []string{"--warmup"}},
 		{"dropout that is no number", "", good + "--dropout nan", 2, []string{"--dropout"}},
+		{"unknown optimizer", "", good + "--optimizer sgd", 2, []string{`"sgd"`, "nvlamb"}},
+		{"unknown schedule", "", good + "--schedule step", 2, []string{`"step"`, "cosine"}},
+		{"beta of one", "", good + "--beta2 1", 2, []string{"betas"}},
+		{"loss scale that is no number", "", good + "--loss-scale much", 2, []string{"--loss-scale"}},
+		{"loss scale below its floor", "", good + "--loss-scale dynamic --init-loss-scale 0.5", 2, []string{"floor"}},
+		{"warm-up without end", "", good + "--warmup-steps 5", 2, []string{"--warmup-steps"}},
+		{"reduction of no kind", "", good + "--allreduce never", 2, []string{"--allreduce"}},
+		{"gradients of no kind", "", good + "--allreduce-precision fp8", 2, []string{"--allreduce-precision"}},
 		{"word too many", "", good + "more", 2, []string{"more"}},
 		{"required flag left out", "", "--data $WORK/hdf5", 2, []string{"--config", "hint: "}},
 		{"unwritable output", ": > $D/out", good, 1, []string{"out"}},
@@ -175,6 +183,9 @@ func TestOtherOptionsDoNotGoOn(t *testing.T) {
 		"--steps 2 --dropout 0.2":                 "hidden_dropout_prob was 0.1, now it is 0.2",
 		"--steps 2 --config $WORK/heads.json":     "num_attention_heads was 2, now it is 4",
 		"--steps 2 --order file --micro-batch 16": "file order was false, now it is true",
+		"--steps 2 --schedule cosine":             "schedule was polynomial, now it is cosine",
+		"--steps 2 --optimizer adamw":             "optimizer was {lamb 0.9",
+		"--steps 2 --warmup-steps 1":              "warm-up was 0.2843, now it is 0.5",
 	} {
 		checkFault(t, sh(t, trainLine(0, out, options)), 1, []string{want, "hint: "})
 	}

@@ -288,6 +288,35 @@ func TestMemoryIsAsPlanned(t *testing.T) {
 	}
 }
 
+// Each of four ranks with a part of the moments takes less memory, by what the plan says.
+func TestMomentsInPartsTakeLessMemory(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	shape := `{"hidden_size": 256, "num_hidden_layers": 8, "num_attention_heads": 4, "intermediate_size": 1024, "max_position_embeddings": 64}`
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "shape.json"), []byte(shape), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var planned, peak [2]float64 // MiB; without and with parts
+	for i, option := range []string{"", " --shard-optimizer"} {
+		out := filepath.Join(dir, fmt.Sprint("out", i))
+		r := must(t, trainLine(4, out, "--config "+dir+"/shape.json --steps 1 --global-batch 4 --micro-batch 1"+option))
+		_, line, _ := strings.Cut(r.stderr, "peak memory ")
+		if n, err := fmt.Sscanf(line, "%f MiB", &peak[i]); n != 1 {
+			t.Fatalf("%v in %q", err, r.stderr)
+		}
+		planned[i] = float64(plannedMemory(t, out)) / (1 << 20)
+	}
+	t.Logf("planned %.1f MiB, peak %.1f MiB", planned, peak)
+	saved, want := peak[0]-peak[1], planned[0]-planned[1]
+	if parameters := runLine(t, filepath.Join(dir, "out0"))["parameters"].(float64); relative(want, parameters*8*3/4/(1<<20)) > 0.01 {
+		t.Errorf("the plan saves %.1f MiB of moments of %.0f parameters", want, parameters)
+	}
+	if relative(saved, want) > 0.25 {
+		t.Errorf("measured %.1f MiB less, planned %.1f MiB less", saved, want)
+	}
+}
+
 // Training in 16 bits follows that in float32; threads, kills and recomputed activations change no byte of it, ranks little; a run can go on
 // in the other precision, and checkpoints hold float32. On a CPU tf32 is fp32.
 func TestTrainingInOtherPrecisions(t *testing.T) {
@@ -450,21 +479,37 @@ func TestTrajectory(t *testing.T) {
 	if data == "" {
 		t.Skip("skipped: HPCBERT_DATA is not set")
 	}
-	start := filepath.Join(data, "checkpoints", "pretrain_tiny")
 	out := t.TempDir()
-	common := " --config " + start + "/config.json --dropout 0 --order file --micro-batch 8 --save-every 0 "
 	for phase, file := range map[string]string{"one": "wiki_seq128_pred20.hdf5", "two": "wiki_seq512_pred80.hdf5"} {
 		dir := filepath.Join(out, "data-"+phase)
 		must(t, "mkdir -p "+dir+" && ln -s "+filepath.Join(data, "hdf5", file)+" "+dir+"/wiki_training_0.hdf5")
 	}
-	must(t, "bertrain"+common+"--data "+out+"/data-one -o "+out+"/one --init "+start+" --global-batch 32 --steps 100 --learning-rate 6e-3 --warmup 0.2843")
-	must(t, "bertrain"+common+"--data "+out+"/data-two -o "+out+"/two --init "+out+"/one/step-00000100 --global-batch 16 --steps 30 --learning-rate 4e-3 --warmup 0.128")
+	t.Run("alone", func(t *testing.T) { followTrajectory(t, data, out, "bertrain", "") })
+	for _, ranks := range []string{"2", "1", "4"} {
+		for _, options := range []string{"--shard-optimizer", "", "--allreduce after", "--shard-optimizer --allreduce after"} {
+			t.Run(ranks+" ranks "+options, func(t *testing.T) {
+				needMPI(t)
+				if os.Getenv("HPCBERT_SLOW") == "" && (ranks != "2" || options != "--shard-optimizer") {
+					t.Skip("skipped: HPCBERT_SLOW is not set")
+				}
+				followTrajectory(t, data, out, "mpirun -np "+ranks+" bertrain -j 1", options)
+			})
+		}
+	}
+}
 
+// followTrajectory trains both phases and compares each step with the reference's.
+func followTrajectory(t *testing.T, data, out, program, options string) {
+	t.Helper()
+	start := filepath.Join(data, "checkpoints", "pretrain_tiny")
+	must(t, "rm -rf "+out+"/one "+out+"/two")
+	common := program + " --config " + start + "/config.json --dropout 0 --order file --micro-batch 8 --save-every 0 " + options
+	must(t, common+" --data "+out+"/data-one -o "+out+"/one --init "+start+" --global-batch 32 --steps 100 --learning-rate 6e-3 --warmup 0.2843")
+	must(t, common+" --data "+out+"/data-two -o "+out+"/two --init "+out+"/one/step-00000100 --global-batch 16 --steps 30 --learning-rate 4e-3 --warmup 0.128")
 	var want struct {
 		Rows []struct {
 			Phase, Step  int
 			Loss         float64
-			MLM, NSP     float64
 			GradientNorm float64 `json:"gradient_norm"`
 			LearningRate float64 `json:"learning_rate"`
 		}
@@ -480,6 +525,7 @@ func TestTrajectory(t *testing.T) {
 	if len(got) != len(want.Rows) {
 		t.Fatalf("%d steps, expected %d", len(got), len(want.Rows))
 	}
+	what := program + " " + options
 	worst, worstEarly := 0.0, 0.0
 	for i, w := range want.Rows {
 		e := relative(got[i].Loss, w.Loss)
@@ -488,11 +534,11 @@ func TestTrajectory(t *testing.T) {
 			worstEarly = math.Max(worstEarly, e)
 		}
 		if e > 2e-5 || i < 20 && e > 2e-6 {
-			t.Errorf("phase %d, step %d: loss %v, expected %v (%.1e)", w.Phase, w.Step, got[i].Loss, w.Loss, e)
+			t.Errorf("%s: phase %d, step %d: loss %v, expected %v (%.1e)", what, w.Phase, w.Step, got[i].Loss, w.Loss, e)
 		}
 		if relative(got[i].LearningRate, w.LearningRate) > 1e-12 && w.LearningRate != got[i].LearningRate {
-			t.Errorf("phase %d, step %d: learning rate %v, expected %v", w.Phase, w.Step, got[i].LearningRate, w.LearningRate)
+			t.Errorf("%s: phase %d, step %d: learning rate %v, expected %v", what, w.Phase, w.Step, got[i].LearningRate, w.LearningRate)
 		}
 	}
-	t.Logf("worst relative error of a loss: %.1e in the first 20 steps, %.1e in all %d", worstEarly, worst, len(got))
+	t.Logf("%s: worst relative error of a loss: %.1e in the first 20 steps, %.1e in all %d", what, worstEarly, worst, len(got))
 }

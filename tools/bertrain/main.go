@@ -13,14 +13,23 @@
 // nor the number of ranks changes anything but rounding. (The original averages each micro-batch for itself.)
 //
 // The optimizer is LAMB: betas 0.9 and 0.999, epsilon 1e-6, weight decay 0.01 but for biases and LayerNorm, gradients clipped to norm 1. The last
-// step has learning rate 0.
+// step has learning rate 0. --optimizer nvlamb gives every tensor the trust ratio, adamw none, bertadam has no bias correction either.
+//
+// With --precision fp16, and where gradients travel as fp16, the loss is multiplied by a scale that starts at --init-loss-scale, is halved when a
+// gradient is not finite and doubled after 2000 good updates. Such an update is skipped: its data are used up, the step and so the learning rate
+// stay; metrics.jsonl has loss_scale and skipped_steps, the checkpoint holds both. --max-skips in a row end the run, as does any gradient or
+// weight that is not finite elsewhere: the error names the first such tensor, the step, and the rank where it arose, and nothing is saved.
+//
+// Gradients are summed in buckets during the last backward pass of an update, or with --allreduce after behind it; --allreduce-precision
+// rounds them on the way. With --shard-optimizer a rank has the moments of its part of the parameters alone, gets the sums of that part, updates
+// it and sends it round. Checkpoints are the same files; any number of ranks goes on from them, with parts or without.
 //
 // SIGUSR2, SIGTERM, SIGINT and SIGHUP give the step at work up, save, write OUT/STOPPED and end; a finished run writes OUT/DONE. Send USR2 to the ranks:
 // mpirun kills them about two seconds after it gets TERM. SIGUSR1 prints a progress line.
 //
 // Exit status: 0 trained to the last step, or stopped by USR2 with everything saved; 1 failed; 2 wrong usage; 128+n after signal n.
 //
-// Memory: four float32 copies of the parameters (weights, gradients, two moments), two packed copies of the matrices, and the activations of
+// Memory: four float32 copies of the parameters (weights, gradients, two moments; with --shard-optimizer two and a rank's part of two), two packed copies of the matrices, and the activations of
 // one micro-batch. It is counted and told before it is taken; where a node has less, the error names the largest micro-batch that fits.
 // --checkpoint-activations keeps the layers' inputs alone. --precision bf16 and fp16 halve the activations, and bf16 the packed copies where the CPU
 // multiplies bfloat16: sums, statistics, losses, gradients of the parameters and all that a checkpoint holds stay float32. In fp16 gradients are
