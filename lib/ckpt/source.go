@@ -144,6 +144,9 @@ func (s *Source) open(name string) error {
 
 // refuseOthers names what is often found in the place of a checkpoint.
 func refuseOthers(head []byte, size int64) error {
+	if len(head) == 9 && binary.LittleEndian.Uint64(head) <= maxHeader && int64(binary.LittleEndian.Uint64(head)) <= size-8 && head[8] == '{' {
+		return nil // safetensors: the length of its header may begin like any of the others
+	}
 	for _, known := range []struct{ magic, what, hint string }{
 		{"version ", "a text, perhaps the pointer of Git LFS", "fetch the file itself: git lfs pull"},
 		{"\x89HDF", "an HDF5 file", "Keras models are not read: save the weights as safetensors"},
@@ -153,9 +156,6 @@ func refuseOthers(head []byte, size int64) error {
 		if bytes.HasPrefix(head, []byte(known.magic)) {
 			return fault.WithHint(fmt.Errorf("not a checkpoint, but %s", known.what), "%s", known.hint)
 		}
-	}
-	if len(head) == 9 && binary.LittleEndian.Uint64(head) <= maxHeader && int64(binary.LittleEndian.Uint64(head)) <= size-8 && head[8] == '{' {
-		return nil
 	}
 	if size < 9 {
 		return fault.WithHint(fmt.Errorf("no safetensors header: file of %d bytes", size), "the file is empty or cut off: write or fetch it again")

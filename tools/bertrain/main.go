@@ -29,11 +29,11 @@
 //
 // Exit status: 0 trained to the last step, or stopped by USR2 with everything saved; 1 failed; 2 wrong usage; 128+n after signal n.
 //
-// Memory: four float32 copies of the parameters (weights, gradients, two moments; with --shard-optimizer two and a rank's part of two), two packed copies of the matrices, and the activations of
-// one micro-batch. It is counted and told before it is taken; where a node has less, the error names the largest micro-batch that fits.
-// --checkpoint-activations keeps the layers' inputs alone. --precision bf16 and fp16 halve the activations, and bf16 the packed copies where the CPU
-// multiplies bfloat16: sums, statistics, losses, gradients of the parameters and all that a checkpoint holds stay float32. In fp16 gradients are
-// multiplied by 32768 while they are computed. tf32 is for GPUs: a CPU computes it as fp32.
+// Memory: four float32 copies of the parameters (weights, gradients, two moments; with --shard-optimizer a rank has its part of the moments), two
+// packed copies of the matrices, and the activations of one micro-batch. It is counted and told before it is taken; where a node has less, the
+// error names the largest micro-batch that fits. --checkpoint-activations keeps the layers' inputs alone. --precision bf16 and fp16 halve the
+// activations, and bf16 the packed copies where the CPU multiplies bfloat16: sums, statistics, losses, gradients of the parameters and all that a
+// checkpoint holds stay float32. tf32 is for GPUs: a CPU computes it as fp32.
 //
 // Reproducibility: same options and data, same bytes in every checkpoint, whatever the threads, with --checkpoint-activations or without, at the
 // same number of ranks.
