@@ -104,8 +104,7 @@ func (in *Blocks) read() ([]byte, error) {
 		if in.end = err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !in.end {
 			return nil, err
 		}
-		if end := bytes.LastIndexByte(text[searched:], '\n'); end >= 0 && !in.end {
-			end += searched + 1
+		if end := searched + lastNewline(text[searched:]) + 1; end > searched && !in.end {
 			in.rest = append(in.rest[:0], text[end:]...)
 			return text[:end], nil
 		}
@@ -118,6 +117,18 @@ func (in *Blocks) read() ([]byte, error) {
 	}
 	in.rest = in.rest[:0]
 	return text, nil
+}
+
+// lastNewline is bytes.LastIndexByte, which looks at one byte at a time, for text with long lines.
+func lastNewline(text []byte) int {
+	const part = 1 << 10
+	for end := len(text); end > 0; end -= part {
+		start := max(0, end-part)
+		if bytes.IndexByte(text[start:end], '\n') >= 0 {
+			return start + bytes.LastIndexByte(text[start:end], '\n')
+		}
+	}
+	return -1
 }
 
 func (in *Blocks) memory() []byte {
@@ -136,7 +147,7 @@ func (in *Blocks) memory() []byte {
 func (in *Blocks) recycle(b Block) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if cap(b.memory) <= 2*blockBytes {
+	if cap(b.memory) <= 8*blockBytes {
 		in.free = append(in.free, b.memory[:0])
 	}
 }

@@ -17,10 +17,10 @@ type Tokenizer struct {
 	vocab   *Vocabulary
 	options Options
 	class   []class
-	whole   trie       // pieces that start a word
-	rest    trie       // pieces that continue one, without their "##"
-	single  [256]int32 // ids of the ASCII punctuation marks but [, -1 for other bytes
-	bracket int32      // id of [, with which special tokens begin
+	whole   trie                 // pieces that start a word
+	rest    trie                 // pieces that continue one, without their "##"
+	single  [utf8.RuneSelf]int32 // ids of the ASCII punctuation marks
+	tails   [256]tail            // all these but those of special tokens
 
 	mu   sync.Mutex
 	idle []*Encoder // warm, waiting for work; no sync.Pool: a collection of garbage must not cost the caches
@@ -37,12 +37,14 @@ func New(vocab *Vocabulary, o Options) *Tokenizer {
 	}
 	t.whole, t.rest = newTrie(vocab.ids), newTrie(rest)
 	for c := range t.single {
-		t.single[c] = -1
-		if c < utf8.RuneSelf && c != '[' && t.class[c]&punct != 0 {
-			t.single[c] = t.appendPieces(nil, []byte{byte(c)})[0]
+		if t.class[c]&punct == 0 {
+			continue
+		}
+		t.single[c] = t.appendPieces(nil, []byte{byte(c)})[0]
+		if c != '[' && c != ']' {
+			t.tails[c] = 1<<tailCount | tail(t.single[c])
 		}
 	}
-	t.bracket = t.appendPieces(nil, []byte("["))[0]
 	return t
 }
 

@@ -28,7 +28,7 @@ type Vocabulary struct {
 }
 
 // MaxSize is the number of pieces that a vocabulary may have.
-const MaxSize = 1 << idBits
+const MaxSize = 1 << 21
 
 // Load reads a vocabulary file: one piece a line, the id is the line number from 0. Lines may end in CR LF. Errors name the file
 // and the line.
@@ -98,13 +98,16 @@ func (v *Vocabulary) ID(token string) int32 {
 	return -1
 }
 
-// Words returns the number of words that pieces make: those that do not begin with "##".
-func (v *Vocabulary) Words(ids []int32) int {
-	n := len(ids)
+// Count returns the number of words that pieces make, those that do not begin with "##", and that of the unknown ones among them.
+func (v *Vocabulary) Count(ids []int32) (words, unknown int) {
+	words = len(ids)
 	for _, id := range ids {
-		n -= int(v.continues[id])
+		words -= int(v.continues[id])
+		if id == v.Unk {
+			unknown++
+		}
 	}
-	return n
+	return words, unknown
 }
 
 // Size returns the number of pieces.

@@ -103,16 +103,11 @@ func (f *filter) decode(b corpus.Block) (r result, err error) {
 
 // count takes a block as one text: the ends of lines part words as blanks do.
 func (f *filter) count(b corpus.Block) (result, error) {
-	e, vocab := f.tok.Acquire(), f.tok.Vocabulary()
+	e := f.tok.Acquire()
 	defer f.tok.Release(e)
 	ids := e.IDs(b.Text)
-	r := result{counts: counts{bytes: int64(len(b.Text)), words: int64(vocab.Words(ids)), pieces: int64(len(ids))}, lines: b.Lines}
-	for _, id := range ids {
-		if id == vocab.Unk {
-			r.unknown++
-		}
-	}
-	return r, nil
+	words, unknown := f.tok.Vocabulary().Count(ids)
+	return result{counts: counts{bytes: int64(len(b.Text)), words: int64(words), pieces: int64(len(ids)), unknown: int64(unknown)}, lines: b.Lines}, nil
 }
 
 func (f *filter) report(lines int, spent time.Duration) error {
