@@ -121,6 +121,9 @@ func (l *lineReader) check() error {
 	if err := l.checkMark(); err != nil {
 		return err
 	}
+	if l.n == 1 && bytes.HasPrefix(l.line, []byte("\x89HDF")) {
+		return fault.WithHint(l.errorf("looks like an HDF5 file"), "text is wanted here; bertrain and evalpretrain read HDF5 shards")
+	}
 	if i := bytes.IndexByte(l.line, 0); i >= 0 {
 		return fault.WithHint(l.errorf("byte %d is NUL", i+1), "this is not a text file, or it is UTF-16: iconv -f UTF-16 -t UTF-8 converts that")
 	}

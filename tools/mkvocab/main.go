@@ -39,7 +39,7 @@ keeps capitals and accents; mkpretrain and wordpiece are to be told so, too.
 
 # Memory
 
-Proportional to the number of different words: about 0.8 KiB for each, and 20 MiB; to unpack bzip2, 20 MiB a thread more.
+Proportional to the number of different words: about 0.8 KiB for each, and 20 MiB; to unpack bzip2, 20 MiB a thread more. A line of more than 32 MiB is an error.
 
 # Reproducibility
 
@@ -70,7 +70,7 @@ var program = cli.Program{
 	Summary: "train a WordPiece vocabulary",
 	Help: `Reads text, such as the sentences of segment (gzip, bzip2 and zstd are unpacked), and writes a vocabulary, one piece a line, which mkpretrain, wordpiece and Hugging Face's BertTokenizer take as it is.
 
-Memory: proportional to the number of different words: about 0.8 KiB for each, and 20 MiB (bzip2: 20 MiB a thread more).`,
+Memory: proportional to the number of different words: about 0.8 KiB for each, and 20 MiB (bzip2: 20 MiB a thread more); a line of more than 32 MiB is an error.`,
 	Examples: `
   segment wiki.jsonl | mkvocab -o vocab.txt
   mkvocab --size 50000 --alphabet 10000 -o vocab.txt shards/*_training_*.txt

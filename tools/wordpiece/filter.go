@@ -65,6 +65,9 @@ func (f *filter) pieces(b corpus.Block) (result, error) {
 
 // list writes what show makes of the ids of each line, separated by blanks.
 func (f *filter) list(b corpus.Block, show func(to []byte, id int32) []byte) (r result, err error) {
+	if err := b.CheckSentences(); err != nil {
+		return r, err
+	}
 	e := f.tok.Acquire()
 	defer f.tok.Release(e)
 	r.lines = b.Lines
@@ -103,6 +106,9 @@ func (f *filter) decode(b corpus.Block) (r result, err error) {
 
 // count takes a block as one text: the ends of lines part words as blanks do.
 func (f *filter) count(b corpus.Block) (result, error) {
+	if err := b.CheckSentences(); err != nil {
+		return result{}, err
+	}
 	e := f.tok.Acquire()
 	defer f.tok.Release(e)
 	ids := e.IDs(b.Text)

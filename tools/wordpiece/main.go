@@ -38,7 +38,7 @@ unknown words, and MB/s from the first byte read to the last piece, without the 
 
 # Memory
 
-About 25 MiB (50 with the multilingual vocabulary), and 4 MiB a thread, 20 MiB more where bzip2 is unpacked, more where single lines are longer than 64 KiB; one of more than 32 MiB is an error.
+About 25 MiB (55 with the multilingual vocabulary), and 18 MiB a thread (9 with --count), 20 MiB more where bzip2 is unpacked, more where single lines are longer than 64 KiB; one of more than 32 MiB is an error.
 
 # Reproducibility
 
@@ -65,7 +65,7 @@ var program = cli.Program{
 	Summary: "turn text into the ids of a BERT vocabulary, and back",
 	Help: `Reads lines of text (gzip, bzip2 and zstd are unpacked) and writes for each line the ids of its word pieces, separated by blanks. Pieces are those of BERT's first published tokenizer; [CLS] and [SEP] are not added.
 
-Memory: about 25 MiB (50 with the multilingual vocabulary) and 4 MiB a thread (20 MiB more to unpack bzip2), more where single lines are longer than 64 KiB; one of more than 32 MiB is an error.`,
+Memory: about 25 MiB (55 with the multilingual vocabulary) and 18 MiB a thread, 9 with --count (20 MiB more to unpack bzip2), more where single lines are longer than 64 KiB; one of more than 32 MiB is an error.`,
 	Examples: `
   echo 'Hello, World!' | wordpiece --vocab vocab.txt
   wordpiece --vocab vocab.txt shards/wiki_training_0.txt | wordpiece --vocab vocab.txt --decode | head

@@ -73,6 +73,11 @@ func TestRefused(t *testing.T) {
 		{"negative id", "-1\n", []string{"--vocab", vocab, "--decode"}, 1, "line 1: id -1 is not in vocabulary"},
 		{"not UTF-8", "caf\xe9", []string{"--vocab", vocab}, 1, "line 1: byte 4 is not UTF-8"},
 		{"cut-off gzip", clitest.Gzip("hello hello")[:20], []string{"--vocab", vocab}, 1, "unexpected EOF"},
+		{"a dump", "<mediawiki xml:lang=\"en\">\n", []string{"--vocab", vocab}, 1, "line 1: looks like a MediaWiki dump\nwordpiece: hint: run wikiextract first"},
+		{"a dump to count", "\n<?xml version=\"1.0\"?>\n", []string{"--vocab", vocab, "--count"}, 1, "line 2: looks like a MediaWiki dump"},
+		{"documents", `{"text": "a"}`, []string{"--vocab", vocab}, 1, "looks like JSON documents\nwordpiece: hint: run segment first"},
+		{"a shard", "\x89HDF\r\n\x1a\n\x00", []string{"--vocab", vocab}, 1, "line 1: looks like an HDF5 file"},
+		{"a binary file", "\x7fELF\x02\x01\x00", []string{"--vocab", vocab}, 1, "line 1: byte 7 is NUL"},
 		{"blank input", "\n \n", []string{"--vocab", vocab}, 1, "no word in 2 lines of input"},
 		{"blank ids", "\n", []string{"--vocab", vocab, "--decode"}, 1, "no id in 1 lines of input"},
 	}
