@@ -156,7 +156,10 @@ func (b *bench) newTrainee(s shape, precision string, length, sequences int) (t 
 		return nil, err
 	}
 	n := float64(b.MicroBatches)
-	t.goal = bert.Objective{Seed: 1, Dropout: true, MLMScale: float32(1 / (n * float64(limits.Masked))), NSPScale: float32(1 / (n * float64(sequences)))}
+	t.goal = bert.Objective{Seed: 1, Dropout: true, LossScale: 1, MLMScale: float32(1 / (n * float64(limits.Masked))), NSPScale: float32(1 / (n * float64(sequences)))}
+	if mode&bert.Float16 != 0 {
+		t.goal.LossScale = 1 << 15 // as in training: without it most gradients are 0
+	}
 	return t, t.stream.Synchronize()
 }
 
@@ -209,7 +212,7 @@ func (t *trainee) update(micros int) (learning time.Duration, err error) {
 		}
 	}
 	begin := time.Now()
-	if _, err := t.lamb.Step(t.model.Weights, t.model.Gradients, t.updates, 1e-4, 1); err != nil {
+	if _, err := t.lamb.Step(t.model.Weights, t.model.Gradients, t.updates, 1e-4, 1/float64(t.goal.LossScale)); err != nil {
 		return 0, err
 	}
 	t.model.Refresh()
