@@ -370,6 +370,31 @@ func TestTrainingInOtherPrecisions(t *testing.T) {
 	}
 }
 
+// Three hundred updates, warm-up and fall: each loss in 16 bits is that of float32 to 1 %.
+func TestLongTrainingInOtherPrecisions(t *testing.T) {
+	if os.Getenv("HPCBERT_SLOW") == "" {
+		t.Skip("skipped: HPCBERT_SLOW is not set")
+	}
+	needData(t)
+	losses := func(precision string) []step {
+		out := filepath.Join(t.TempDir(), precision)
+		must(t, trainLine(0, out, "--steps 300 --save-every 0 --learning-rate 1e-2 --precision "+precision))
+		return steps(t, out)
+	}
+	want := losses("fp32")
+	for _, precision := range []string{"bf16", "fp16"} {
+		got := losses(precision)
+		for i := range want {
+			if e := relative(got[i].Loss, want[i].Loss); !(e <= 0.01) {
+				t.Errorf("%s, step %d: loss %v, in float32 %v", precision, i+1, got[i].Loss, want[i].Loss)
+			}
+		}
+		if first, last := got[0].Loss, got[len(got)-1].Loss; len(got) != 300 || !(last < 0.9*first) {
+			t.Errorf("%s: the loss went from %v to %v in %d steps", precision, first, last, len(got))
+		}
+	}
+}
+
 func activationMemory(t *testing.T, out string) float64 {
 	return runLine(t, out)["memory_activations"].(float64)
 }
