@@ -246,9 +246,9 @@ func readAll(name string) error {
 	return errors.Join(errs...)
 }
 
-// damage writes the file with every byte changed, and cut before every byte: it is read, or refused, and no cut passes. It returns how many
-// changes are not seen.
-func damage(t *testing.T, file string, whole []byte) (unseen int) {
+// damage writes a file of a checkpoint with every byte changed, and cut before every byte: it is read, or refused by name, and no cut passes. It
+// returns how many changes are not seen, the file as it was.
+func damage(t *testing.T, path, file string, whole []byte) (unseen int) {
 	t.Helper()
 	for i := range whole {
 		changed := slices.Clone(whole)
@@ -257,16 +257,19 @@ func damage(t *testing.T, file string, whole []byte) (unseen int) {
 			if err := os.WriteFile(file, data, 0o666); err != nil {
 				t.Fatal(err)
 			}
-			err := readAll(file)
+			err := readAll(path)
 			switch {
 			case err == nil && len(data) < len(whole):
 				t.Errorf("%s: cut at byte %d and read without an error", file, i)
 			case err == nil:
 				unseen++
-			case !strings.Contains(err.Error(), strings.TrimSuffix(file, ".index")):
+			case !strings.Contains(err.Error(), strings.TrimSuffix(path, ".index")):
 				t.Errorf("byte %d: error without the file: %v", i, err)
 			}
 		}
+	}
+	if err := os.WriteFile(file, whole, 0o666); err != nil {
+		t.Fatal(err)
 	}
 	t.Logf("%s: %d of %d changes are not seen", file, unseen, len(whole))
 	return unseen
@@ -282,7 +285,8 @@ func TestDamageAtEveryByte(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		damage(t, filepath.Join(t.TempDir(), name), whole)
+		file := filepath.Join(t.TempDir(), name)
+		damage(t, file, file, whole)
 	}
 }
 
@@ -486,7 +490,7 @@ func TestDamagedGoogleCheckpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if unseen := damage(t, name, whole); unseen > footerBytes+24 { // the footer's padding and the empty meta index, which nothing is read from
+	if unseen := damage(t, name, name, whole); unseen > footerBytes+24 { // the footer's padding and the empty meta index, which nothing is read from
 		t.Errorf("%d of %d changes are not seen", unseen, len(whole))
 	}
 	// the index alone

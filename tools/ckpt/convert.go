@@ -56,7 +56,7 @@ func (o *options) convert(ctx context.Context, env *cli.Env, paths []string) err
 	if c.moments != nil {
 		with = fmt.Sprintf("with moments of step %d", c.weights.State.Step)
 	}
-	env.Summaryf("%d tensors to %s, %s", len(c.weights.Tensors()), o.Output, with)
+	env.Summaryf("%d tensors to %s, %s", len(entries(ctx, c.weights)), o.Output, with)
 	return nil
 }
 
