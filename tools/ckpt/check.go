@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hpcbert/lib/bert"
@@ -126,6 +127,7 @@ func ours(path string) bool {
 }
 
 func allFinite(ctx context.Context, s *ckpt.Source) error {
+	var values []float32
 	for _, t := range s.Tensors() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -133,8 +135,8 @@ func allFinite(ctx context.Context, s *ckpt.Source) error {
 		if !t.Floating() {
 			continue
 		}
-		values, err := s.Float32(t.Name)
-		if err != nil {
+		values = slices.Grow(values[:0], t.Len())[:t.Len()]
+		if err := s.ReadFloat32(t.Name, values); err != nil {
 			return err
 		}
 		if err := t.CheckFinite(values); err != nil {
