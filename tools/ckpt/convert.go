@@ -117,6 +117,9 @@ func (c *conversion) open(o *options) (err error) {
 	if c.weights, err = ckpt.Open(c.path); err != nil {
 		return err
 	}
+	if err := c.checkTied(); err != nil {
+		return err
+	}
 	folder := ckpt.Folder(c.path)
 	if c.config, err = o.readConfig(folder); err != nil {
 		return err
@@ -134,7 +137,7 @@ func (c *conversion) open(o *options) (err error) {
 	if err != nil {
 		return err
 	}
-	masters, err := c.weights.UseMasters()
+	masters, err := c.weights.UseMasters() // after checkTied: copies have none
 	if masters {
 		c.env.Infof("%s: the float32 masters take the place of the weights", c.weights.Name)
 	}
@@ -192,6 +195,27 @@ func (c *conversion) fit() error {
 	if c.moments != nil {
 		c.moments.DropRows(c.config.VocabSize)
 		return sameShapes(c.moments, c.weights)
+	}
+	return nil
+}
+
+// checkTied refuses a decoder that is not the word embeddings: BERT has none of its own, and only one of the two is written.
+func (c *conversion) checkTied() error {
+	for copied, of := range map[string]string{"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.bias": "cls.predictions.bias"} {
+		if c.weights.Tensor(copied) == nil || c.weights.Tensor(of) == nil {
+			continue
+		}
+		a, err := c.weights.Float32(copied)
+		if err != nil {
+			return err
+		}
+		b, err := c.weights.Float32(of)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(a, b) {
+			return fmt.Errorf("%s: %s differs from %s, which BERT's decoder is", c.weights.Name, copied, of)
+		}
 	}
 	return nil
 }

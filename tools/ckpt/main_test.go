@@ -259,6 +259,31 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+func TestADecoderOfItsOwnIsRefused(t *testing.T) {
+	folder, _ := convertNVIDIA(t, "nvidia.pt")
+	s, err := ckpt.Open(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var tensors []ckpt.Entry
+	for _, x := range s.Tensors() {
+		tensors = append(tensors, ckpt.Entry{Name: x.Name, Shape: x.Shape, Values: values(t, folder, x.Name)})
+	}
+	decoder := ckpt.Entry{Name: "cls.predictions.decoder.weight", Shape: []int{11, 4}, Values: values(t, folder, "bert.embeddings.word_embeddings.weight")}
+	for status, name := range []string{"tied", "own"} {
+		in := filepath.Join(t.TempDir(), "in.safetensors")
+		if err := ckpt.Write(in, append(slices.Clip(tensors), decoder), nil); err != nil {
+			t.Fatal(err)
+		}
+		got, _, stderr := run("convert", in, "--config", filepath.Join(folder, "config.json"), "-o", filepath.Join(t.TempDir(), "out"))
+		if got != status || (status == 1) != strings.Contains(stderr, "cls.predictions.decoder.weight differs") {
+			t.Errorf("%s: exit %d: %s", name, got, stderr)
+		}
+		decoder.Values[0]++
+	}
+}
+
 func TestForceReplacesCheckpointsOnly(t *testing.T) {
 	folder, _ := convertNVIDIA(t, "nvidia.pt")
 	args := []string{"convert", testdata + "module.pt", "--config", filepath.Join(folder, "config.json"), "-o", folder}
