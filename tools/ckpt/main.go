@@ -43,7 +43,7 @@ replaces FOLDER, if it holds a checkpoint and nothing else.
 
 # Memory
 
-About three times the largest tensor as float32 (280 MiB for BERT base), whatever the size of the file; and of a pickle, the objects that it
+About four times the largest tensor as float32 (370 MiB for BERT base), whatever the size of the file; and of a pickle, the objects that it
 makes, but no text above 64 KiB.
 
 # Reproducibility
@@ -72,7 +72,7 @@ var program = cli.Program{
 checkpoints (.index), folders of Hugging Face and of bertrain. ls prints the
 tensors, check reads and compares everything (exit 3 where something is wrong),
 convert writes a folder for from_pretrained and bertrain --init. Nothing that a
-file holds is executed. Memory: about three times the largest tensor.`,
+file holds is executed. Memory: about four times the largest tensor.`,
 	Examples: `
   ckpt ls ckpt_8601.pt
   ckpt check out
