@@ -184,7 +184,7 @@ func TestOtherOptionsDoNotGoOn(t *testing.T) {
 		"--steps 2 --config $WORK/heads.json":     "num_attention_heads was 2, now it is 4",
 		"--steps 2 --order file --micro-batch 16": "file order was false, now it is true",
 		"--steps 2 --schedule cosine":             "schedule was polynomial, now it is cosine",
-		"--steps 2 --optimizer adamw":             "optimizer was {lamb 0.9",
+		"--steps 2 --optimizer adamw":             "optimizer was lamb (betas 0.9",
 		"--steps 2 --warmup-steps 1":              "warm-up was 0.2843, now it is 0.5",
 	} {
 		checkFault(t, sh(t, trainLine(0, out, options)), 1, []string{want, "hint: "})

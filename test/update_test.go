@@ -139,6 +139,39 @@ func TestPartsGoOnAsAnyOther(t *testing.T) {
 	}
 }
 
+// Under mpirun: ranks that are killed and other numbers of ranks, with parts; gradients that travel in half.
+func TestPartsUnderMPI(t *testing.T) {
+	needMPI(t)
+	needData(t)
+	whole, killed, other := t.TempDir(), t.TempDir(), t.TempDir()
+	options := "--steps 8 --save-every 4 --keep 0 --shard-optimizer "
+	must(t, trainLine(2, whole, options))
+	for out, ranks := range map[string]int{killed: 2, other: 3} {
+		must(t, "cp -r "+whole+"/step-00000004 "+whole+"/metrics.jsonl "+out)
+		if r := must(t, trainLine(ranks, out, options)); !strings.Contains(r.stderr, "going on from step 4") {
+			t.Errorf("%d ranks did not go on:\n%s", ranks, r.stderr)
+		}
+	}
+	sameFiles(t, filepath.Join(killed, "step-00000008"), filepath.Join(whole, "step-00000008"))
+	sameLosses(t, "3 ranks", other, whole, 1e-5)
+	plain := t.TempDir()
+	must(t, trainLine(0, plain, "--steps 8 --save-every 0"))
+	sameLosses(t, "2 ranks with parts", whole, plain, 1e-5)
+	for _, c := range []struct {
+		options   string
+		tolerance float64
+	}{{"--allreduce after", 1e-5}, {"--allreduce-precision bf16", 5e-3}, {"--allreduce-precision fp16 --loss-scale 1024", 1e-3}, {"--allreduce-precision fp16 --loss-scale 1024 --shard-optimizer", 1e-3}} {
+		out := t.TempDir()
+		must(t, trainLine(2, out, "--steps 8 --save-every 0 "+c.options))
+		sameLosses(t, c.options, out, plain, c.tolerance)
+	}
+	out := t.TempDir()
+	r := must(t, trainLine(2, out, "--steps 8 --save-every 0 --allreduce-precision fp16"))
+	if lines := scaledSteps(t, out); lines[7].Skipped < 1 || strings.Count(r.stderr, "the gradients overflow with loss scale") != lines[7].Skipped {
+		t.Errorf("a scale of 2^20 in half: %+v\n%s", lines, r.stderr)
+	}
+}
+
 // A loss scale that is a power of two changes no bit in float32.
 func TestLossScaleAloneChangesNothing(t *testing.T) {
 	needData(t)

@@ -44,6 +44,10 @@ func Defaults() Options {
 	return Options{Name: "lamb", Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-6, WeightDecay: 0.01, MaxGradNorm: 1}
 }
 
+func (o Options) String() string {
+	return fmt.Sprintf("%s (betas %g and %g, epsilon %g, weight decay %g, largest gradient norm %g)", o.Name, o.Beta1, o.Beta2, o.Epsilon, o.WeightDecay, o.MaxGradNorm)
+}
+
 // rule is in what the optimisers differ.
 type rule struct {
 	trust      bool // tensors with weight decay move by the learning rate times |w|/|u|

@@ -60,6 +60,7 @@ type Summary struct {
 	LastLoss            float64 // mean over the run's last ten updates
 	ConstantLoss        float64 // of the best constant prediction on the run's targets (unigram entropy)
 	Sequences, Tokens   int64
+	Skipped             int  // updates whose gradients overflowed
 	Stopped             bool // ended early, as asked
 }
 
@@ -175,7 +176,7 @@ func (t *Trainer) allocateUpdate() (err error) {
 	n := t.model.Weights.Len()
 	first, end := t.part(n)
 	part := optim.Part{First: first, End: end}
-	if t.opt.Reduction.Shard {
+	if t.opt.Reduction.Shard && t.comm.Size() > 1 {
 		t.cuts, part.Sum = partsOf(n, t.comm.Size()), t.comm.AllreduceFloat64
 	}
 	t.reduction = t.newReducer()
@@ -354,6 +355,7 @@ func (t *Trainer) one(batches <-chan share, w *window, s *Summary) error {
 	s.Sequences += m.sequences
 	s.Tokens += m.tokens
 	if m.skipped {
+		s.Skipped++
 		return nil
 	}
 	t.step++

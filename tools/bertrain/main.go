@@ -272,6 +272,9 @@ func (o *options) train(ctx context.Context, env *cli.Env, t *train.Trainer, c c
 		return s.Stopped, nil
 	}
 	env.Infof("loss of step %d %.4f, mean of the last ten %.4f, best constant prediction (unigram) %.4f", s.FirstStep, s.FirstLoss, s.LastLoss, s.ConstantLoss)
+	if s.Skipped > 0 {
+		env.Infof("%d updates skipped: their gradients overflowed", s.Skipped)
+	}
 	env.Summaryf("%d steps to step %d, %d sequences, %d tokens", s.LastStep-s.FirstStep+1, s.LastStep, s.Sequences, s.Tokens)
 	return s.Stopped, nil
 }
