@@ -166,7 +166,7 @@ func TestPartsUnderMPI(t *testing.T) {
 		sameLosses(t, c.options, out, plain, c.tolerance)
 	}
 	out := t.TempDir()
-	r := must(t, trainLine(2, out, "--steps 8 --save-every 0 --allreduce-precision fp16"))
+	r := must(t, trainLine(2, out, "--steps 8 --save-every 0 --allreduce-precision fp16 --init-loss-scale 1048576"))
 	if lines := scaledSteps(t, out); lines[7].Skipped < 1 || strings.Count(r.stderr, "the gradients overflow with loss scale") != lines[7].Skipped {
 		t.Errorf("a scale of 2^20 in half: %+v\n%s", lines, r.stderr)
 	}

@@ -7,7 +7,8 @@ import (
 	"hpcbert/lib/fault"
 )
 
-// Scaling says by what the loss is multiplied before the backward pass, so that half precision can hold its gradients. The zero Scaling is none.
+// Scaling says by what the mean loss of a micro-batch is multiplied before the backward pass, so that half precision can hold its gradients. The
+// zero Scaling is none.
 type Scaling struct {
 	Start    float64 // the first scale
 	Dynamic  bool    // halved when gradients overflow, doubled after Window good updates in a row
@@ -17,10 +18,10 @@ type Scaling struct {
 	MaxSkips int // updates skipped in a row that end the run
 }
 
-// DynamicScaling returns what the reference does, with a floor and an end: its NaN weights halve the scale for ever. The start is the
-// reference's too, but a float32 loss can hold it; the reference's half loss overflows from 2^16 on.
+// DynamicScaling returns what the reference does, with a floor and an end: its NaN weights halve the scale for ever. The start is the largest scale
+// that its half loss can hold, so that as a rule no update is skipped at first; a float32 loss holds all up to the cap.
 func DynamicScaling() Scaling {
-	return Scaling{Start: 1 << 20, Dynamic: true, Cap: 1 << 24, Floor: 1, Window: 2000, MaxSkips: 20}
+	return Scaling{Start: 1 << 15, Dynamic: true, Cap: 1 << 24, Floor: 1, Window: 2000, MaxSkips: 20}
 }
 
 // Check tells what is wrong with a scaling.

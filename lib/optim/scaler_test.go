@@ -77,7 +77,7 @@ func TestScalingIsChecked(t *testing.T) {
 	}
 	for what, change := range map[string]func(c *Scaling){
 		"no start": func(c *Scaling) { c.Start = 0 }, "NaN": func(c *Scaling) { c.Start = math.NaN() }, "endless": func(c *Scaling) { c.Start = math.Inf(1) },
-		"above the cap": func(c *Scaling) { c.Start = 1 << 25 }, "below the floor": func(c *Scaling) { c.Floor = 1 << 21 },
+		"above the cap": func(c *Scaling) { c.Start = 1 << 25 }, "below the floor": func(c *Scaling) { c.Floor = 1 << 16 },
 		"no window": func(c *Scaling) { c.Window = 0 }, "no end": func(c *Scaling) { c.MaxSkips = 0 },
 	} {
 		c := good

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/bits"
 	"time"
 
 	"hpcbert/kernels"
@@ -103,9 +104,20 @@ func (t *Trainer) update(b share) (*measure, error) {
 	return m, t.apply(m)
 }
 
+// lossScale is what the gradients are multiplied by. The loss is a mean over the global batch: half precision holds its gradients as well as
+// those of a micro-batch's mean, which the scaler's numbers are made for, when the scale is larger by what the global batch is. The factor is
+// a power of two: it rounds nothing.
+func (t *Trainer) lossScale() float64 {
+	if t.opt.Scaling == (optim.Scaling{}) {
+		return 1
+	}
+	batches := max(1, t.opt.GlobalBatch/t.opt.MicroBatch)
+	return math.Ldexp(t.scaler.Scale, bits.Len(uint(batches))-1)
+}
+
 // objective is what the backward pass computes the gradient of.
 func (t *Trainer) objective(m *measure) bert.Objective {
-	goal := bert.Objective{Seed: t.opt.Seed, Step: uint32(t.batches() + 1), Dropout: t.dropout, LossScale: float32(t.scaler.Scale), NSPScale: float32(1 / float64(m.sequences))}
+	goal := bert.Objective{Seed: t.opt.Seed, Step: uint32(t.batches() + 1), Dropout: t.dropout, LossScale: float32(t.lossScale()), NSPScale: float32(1 / float64(m.sequences))}
 	if m.masked > 0 {
 		goal.MLMScale = float32(1 / float64(m.masked))
 	}
@@ -118,7 +130,7 @@ func (t *Trainer) apply(m *measure) (err error) {
 	if loss := m.loss(); math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return t.notFinite(m, nowhere)
 	}
-	m.gradientNorm, err = t.optimizer.Step(t.model.Weights, t.model.Gradients, t.step+1, m.learningRate, 1/t.scaler.Scale)
+	m.gradientNorm, err = t.optimizer.Step(t.model.Weights, t.model.Gradients, t.step+1, m.learningRate, 1/t.lossScale())
 	var bad *optim.NotFinite
 	if errors.As(err, &bad) {
 		return t.notFinite(m, bad.Tensor)

@@ -15,10 +15,11 @@
 // The optimizer is LAMB: betas 0.9 and 0.999, epsilon 1e-6, weight decay 0.01 but for biases and LayerNorm, gradients clipped to norm 1. The last
 // step has learning rate 0. --optimizer nvlamb gives every tensor the trust ratio, adamw none, bertadam has no bias correction either.
 //
-// With --precision fp16, and where gradients travel as fp16, the loss is multiplied by a scale that starts at --init-loss-scale, is halved when a
-// gradient is not finite and doubled after 2000 good updates. Such an update is skipped: its data are used up, the step and so the learning rate
-// stay; metrics.jsonl has loss_scale and skipped_steps, the checkpoint holds both. --max-skips in a row end the run, as does any gradient or
-// weight that is not finite elsewhere: the error names the first such tensor, the step, and the rank where it arose, and nothing is saved.
+// With --precision fp16, and where gradients travel as fp16, the mean loss of a micro-batch is multiplied by a scale that starts at
+// --init-loss-scale, is halved when a gradient is not finite and doubled after 2000 good updates, up to 2^24. An update with such a gradient is
+// skipped: its data are used up, the step and so the learning rate stay; metrics.jsonl has loss_scale and skipped_steps, the checkpoint holds
+// both. --max-skips in a row end the run, as does any gradient or weight that is not finite elsewhere: the error names the first such tensor, the
+// step, and the rank where it arose, and nothing is saved. --loss-scale X is a fixed scale, and then too the first such gradient is an error.
 //
 // Gradients are summed in buckets during the last backward pass of an update, or with --allreduce after behind it; --allreduce-precision
 // rounds them on the way. With --shard-optimizer a rank has the moments of its part of the parameters alone, gets the sums of that part, updates

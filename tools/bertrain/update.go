@@ -29,7 +29,7 @@ type updateOptions struct {
 	WeightDecay float64 `long:"weight-decay" value-name:"X" default:"0.01" hidden:"true" description:"not of biases and LayerNorm"`
 	MaxGradNorm float64 `long:"max-grad-norm" value-name:"X" default:"1" hidden:"true" description:"clip gradients to this norm; 0 = never"`
 
-	InitLossScale float64 `long:"init-loss-scale" value-name:"X" default:"1048576" hidden:"true" description:"start of a dynamic loss scale"`
+	InitLossScale float64 `long:"init-loss-scale" value-name:"X" default:"32768" hidden:"true" description:"start of a dynamic loss scale"`
 	MinLossScale  float64 `long:"min-loss-scale" value-name:"X" default:"1" hidden:"true" description:"a dynamic loss scale is not halved further"`
 	MaxSkips      int     `long:"max-skips" value-name:"N" default:"20" hidden:"true" description:"updates skipped in a row that end the run"`
 
