@@ -57,6 +57,7 @@ type Env struct {
 
 	node    *node // nil = the one under this process
 	threads int
+	given   map[string]string // options of the command line, and their names there
 	quiet   bool
 	verbose bool
 	json    bool
@@ -92,6 +93,10 @@ func Run(p Program, o Options, work Work, args []string, env *Env) int {
 	if err != nil {
 		panic(err) // a mistake in the program's option tags
 	}
+	names, err := addOtherNames(parser, group, o)
+	if err != nil {
+		panic(err)
+	}
 	markRequired(group.Options())
 	args = foldUnderscores(args)
 	rare := rareOptions(parser, args)
@@ -116,7 +121,10 @@ func Run(p Program, o Options, work Work, args []string, env *Env) int {
 		writeManPage(env.Stdout, parser, p)
 		return 0
 	}
-	if err := usage(p, group.Options(), rest, err); err != nil {
+	if err == nil {
+		env.given, err = names.settle(group.Options())
+	}
+	if err := usage(p, append(group.Options(), names.options()...), rest, err); err != nil {
 		return env.Fail(err)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())

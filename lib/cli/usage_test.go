@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -12,10 +13,10 @@ import (
 // all has an option of every type that the programs use.
 type all struct {
 	Common
-	Steps   int           `long:"steps" value-name:"N" default:"100"`
+	Steps   int           `long:"steps" also:"max-steps,updates" value-name:"N" default:"100"`
 	Seed    uint64        `long:"seed" value-name:"N"`
 	Rate    float64       `long:"rate" value-name:"X" default:"6e-3"`
-	Dropout *float64      `long:"dropout" value-name:"P"`
+	Dropout *float64      `long:"dropout" also:"drop-rate" value-name:"P"`
 	Memory  Size          `long:"memory" value-name:"SIZE"`
 	Wait    time.Duration `long:"wait" value-name:"TIME"`
 	Old     func(int)     `long:"old" value-name:"N"`
@@ -23,7 +24,7 @@ type all struct {
 	Name    string        `long:"name" value-name:"NAME"`
 	Force   bool          `long:"force"`
 	Check   string        `long:"check" value-name:"FOLDER"`
-	Output  string        `short:"o" long:"output" value-name:"FOLDER" required:"true" description:"where to"`
+	Output  string        `short:"o" long:"output" also:"output-dir" value-name:"FOLDER" required:"true" description:"where to"`
 	Train   int           `long:"train" value-name:"N" required-unless:"check,force" description:"how many"`
 }
 
@@ -57,6 +58,14 @@ func TestUsageInPlainWords(t *testing.T) {
 		{given + "-j -2", `option -j/--threads: "-2" is not a number of threads`},
 		{given + "-jx", `option -j/--threads: "x" is not a number of threads`},
 		{given + "--sqe 3", "unknown option --sqe"},
+		{given + "--max_steps x", `option --max-steps: "x" is not a whole number such as 16`},
+		{given + "--steps 100 --max-steps 99", "--steps is 100, but --max-steps, which means the same, is 99"},
+		{given + "--updates 7 --max-steps 8", "--max-steps is 8, but --updates, which means the same, is 7"},
+		{given + "--updates 7 --steps 7 --max-steps=7", ""},
+		{given + "--drop-rate 0.1 --dropout 0.2", "--dropout is 0.2, but --drop-rate, which means the same, is 0.1"},
+		{given + "--drop-rate 0.1 --dropout 0.10", ""},
+		{given + "--output_dir y", "-o/--output is x, but --output-dir, which means the same, is y"},
+		{"--train 1 --output_dir y", ""},
 		{given + "--sqe=3", "unknown option --sqe"},
 		{given + "-x", "unknown option -x"},
 		{given + "-qx", "unknown option -x"},
@@ -120,5 +129,40 @@ func TestEndsWithItsReader(t *testing.T) {
 			t.Errorf("%s: exit status %d, %q; expected %d", c.name, status, talk.String(), c.status)
 		}
 		w.Close()
+	}
+}
+
+func TestOtherNames(t *testing.T) {
+	for _, c := range []struct {
+		args    string
+		steps   int
+		dropout float64
+		given   string // the names of --steps, --dropout and --output
+	}{
+		{"-o x", 100, -1, "||-o/--output"},
+		{"--output_dir x --steps 100", 100, -1, "--steps||--output-dir"},
+		{"-o x --output-dir=x --max_steps=5 --drop-rate 0", 5, 0, "--max-steps|--drop-rate|--output-dir"},
+	} {
+		o := &all{Old: func(int) {}}
+		work := func(_ context.Context, env *Env, _ []string) error {
+			dropout := -1.0
+			if o.Dropout != nil {
+				dropout = *o.Dropout
+			}
+			given := strings.Join([]string{env.Given("steps"), env.Given("dropout"), env.Given("output")}, "|")
+			if o.Steps != c.steps || dropout != c.dropout || o.Output != "x" || given != c.given {
+				t.Errorf("%s: steps %d, dropout %g, output %q, given as %s", c.args, o.Steps, dropout, o.Output, given)
+			}
+			return nil
+		}
+		if status := Run(Program{Name: "all"}, o, work, strings.Fields("--train 1 "+c.args), &Env{Stdout: io.Discard, Stderr: io.Discard}); status != 0 {
+			t.Errorf("%s: exit status %d", c.args, status)
+		}
+	}
+	if _, help, _ := runAll("--help"); strings.Contains(help, "max-steps") {
+		t.Errorf("--help shows other names:\n%s", help)
+	}
+	if _, help, _ := runAll("--help-all"); !strings.Contains(help, "The same by other names:\n      --max-steps=N ") {
+		t.Errorf("--help-all does not show the other names:\n%s", help)
 	}
 }
