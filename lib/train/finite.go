@@ -38,6 +38,8 @@ func (h Hooks) gradients(step int, arena kernels.Tensor, first, end int) {
 	}
 }
 
+const divergedHint = "training has diverged: a lower learning rate or a longer warm-up may hold it"
+
 // nowhere is in place of a tensor's number when all are finite.
 const nowhere = -1
 
@@ -117,7 +119,7 @@ func (t *Trainer) blame(summed int, text string) error {
 	default:
 		err = errors.New("the " + what + t.model.Params[tensor-1].Name + " " + text)
 	}
-	return fault.WithHint(err, "training has diverged: a lower learning rate or a longer warm-up may hold it")
+	return fault.WithHint(err, divergedHint)
 }
 
 // earliest returns the lowest tensor above 0 and the first rank that has it.
@@ -138,7 +140,7 @@ func earliest(tensors []int64) (tensor int64, rank int) {
 func (t *Trainer) checkWeights() error {
 	bad, err := t.own.all(t.model.Weights)
 	if err == nil && bad != nowhere {
-		err = fault.WithHint(fmt.Errorf("the weight %s is not finite: not saved", t.model.Params[bad].Name), "training has diverged: a lower learning rate or a longer warm-up may hold it")
+		err = fault.WithHint(fmt.Errorf("the weight %s is not finite: not saved", t.model.Params[bad].Name), divergedHint)
 	}
 	return err
 }
