@@ -91,7 +91,7 @@ func bitsOf(x []float32) []uint32 {
 	return bits
 }
 
-// float16Rows makes rows of a length that is no multiple of a vector's.
+// float16Row is a length of rows that is no multiple of a vector's.
 const float16Row = 4099
 
 // Every half is widened to its float32, bit by bit, when it is read as a gradient of the embeddings: added to -0 it is itself.
