@@ -37,7 +37,7 @@ func TestBadInputOfTraining(t *testing.T) {
 		{"start that is no checkpoint", "mkdir $D/i", good + "--init $D/i", 1, []string{"model.safetensors", "hint: "}},
 		{"start that is no BERT", `mkdir $D/i; printf '\74\0\0\0\0\0\0\0{"wte":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}    \0\0\0\0' > $D/i/model.safetensors`,
 			good + "--init $D/i", 1, []string{"model.safetensors", "37 tensors of the encoder are missing", "hint: "}},
-		{"start with another vocabulary", "bertrain -q -o $D/i " + good + "; tac data/vocab.txt > $D/i/step-00000005/vocab.txt", good + "--init $D/i/step-00000005", 1,
+		{"start with another vocabulary", "bertrain -q -o $D/o " + good + "; mkdir $D/i; cp $D/o/step-00000005/model.safetensors $D/i; tac data/vocab.txt > $D/i/vocab.txt", good + "--init $D/i", 1,
 			[]string{"another vocabulary", "hint: "}},
 		{"shards without vocabulary", "mkdir $D/h; cp $WORK/hdf5/*.hdf5 $D/h", "--config $WORK/small.json --data $D/h", 1, []string{"vocab_size", "hint: give --vocab"}},
 		{"unknown flag", "", good + "--stpes 5", 2, []string{"stpes", "hint: "}},

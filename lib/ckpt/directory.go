@@ -18,6 +18,9 @@ import (
 // doneName is the file that makes a checkpoint count: it is written last and lists the others.
 const doneName = "DONE"
 
+// ErrUnfinished is the error of a checkpoint without DONE: its run was killed in the last moment of writing it.
+var ErrUnfinished = errors.New("no " + doneName + ": it was not finished")
+
 var stepName = regexp.MustCompile(`^step-(\d{8,})$`)
 
 // part is what DONE says about a file of the checkpoint.
@@ -25,8 +28,6 @@ type part struct {
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
 }
-
-func place(out string, step int) string { return filepath.Join(out, fmt.Sprintf("step-%08d", step)) }
 
 // Draft is a checkpoint being written, in a hidden directory beside its place.
 type Draft struct {
@@ -39,7 +40,7 @@ func Begin(out string, step int) (*Draft, error) {
 	if err := removeDrafts(out); err != nil {
 		return nil, err
 	}
-	return begin(place(out, step))
+	return begin(AtStep(out, step))
 }
 
 // BeginFolder starts a checkpoint that is to be the folder dir.
@@ -90,7 +91,7 @@ func (d *Draft) Commit() error {
 	if err != nil {
 		return err
 	}
-	if err := os.RemoveAll(d.place); err != nil {
+	if err := remove(d.place); err != nil {
 		return err
 	}
 	if err := os.Rename(d.dir, d.place); err != nil {
@@ -123,11 +124,26 @@ func hashPart(name string) (p part, err error) {
 	return p, err
 }
 
+// Ours tells whether a path is a folder that was written as a checkpoint here, or is meant to be one: Verify can judge it.
+func Ours(path string) bool {
+	for _, name := range []string{doneName, "trainer.json"} {
+		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
+			return true
+		}
+	}
+	return strings.HasPrefix(filepath.Base(path), "step-")
+}
+
+// AtStep returns where a run whose folder is out has the checkpoint of an update.
+func AtStep(out string, step int) string {
+	return filepath.Join(out, fmt.Sprintf("step-%08d", step))
+}
+
 // Verify checks every file of the checkpoint at dir against DONE.
 func Verify(dir string) error {
 	text, err := os.ReadFile(filepath.Join(dir, doneName))
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("checkpoint %s: no %s: it was not finished", dir, doneName)
+		return fmt.Errorf("checkpoint %s: %w", dir, ErrUnfinished)
 	}
 	if err != nil {
 		return err
@@ -150,58 +166,76 @@ func Verify(dir string) error {
 
 // Steps returns the updates of the finished checkpoints in out, ascending. A folder that does not exist has none.
 func Steps(out string) ([]int, error) {
+	finished, _, err := found(out)
+	return finished, err
+}
+
+// found returns the updates of the finished and of the unfinished checkpoints in out, ascending.
+func found(out string) (finished, unfinished []int, err error) {
 	entries, err := os.ReadDir(out)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return nil, nil, err
 	}
-	var steps []int
 	for _, e := range entries {
 		m := stepName.FindStringSubmatch(e.Name())
 		if m == nil {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(out, e.Name(), doneName)); err != nil {
-			continue
-		}
 		step, err := strconv.Atoi(m[1])
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		steps = append(steps, step)
+		if _, err := os.Stat(filepath.Join(out, e.Name(), doneName)); err != nil {
+			unfinished = append(unfinished, step)
+			continue
+		}
+		finished = append(finished, step)
 	}
-	slices.Sort(steps)
-	return steps, nil
+	slices.Sort(finished)
+	slices.Sort(unfinished)
+	return finished, unfinished, nil
 }
 
-// Latest returns the newest whole checkpoint of out, "" when there is none, and for each newer one that is damaged the reason.
-func Latest(out string) (dir string, damaged []error, err error) {
-	steps, err := Steps(out)
+// Latest returns the newest whole checkpoint of out, "" when there is none, and for each newer one the reason why it does not count.
+func Latest(out string) (dir string, skipped []error, err error) {
+	finished, unfinished, err := found(out)
 	if err != nil {
 		return "", nil, err
 	}
-	for _, step := range slices.Backward(steps) {
-		dir := place(out, step)
+	all := append(finished, unfinished...)
+	slices.Sort(all)
+	for _, step := range slices.Backward(all) {
+		dir := AtStep(out, step)
 		if err := Verify(dir); err != nil {
-			damaged = append(damaged, err)
+			skipped = append(skipped, err)
 			continue
 		}
-		return dir, damaged, nil
+		return dir, skipped, nil
 	}
-	return "", damaged, nil
+	return "", skipped, nil
 }
 
-// Prune removes the finished checkpoints of updates up to newest, but for the last keep of them. Later ones stay: they are damaged, or training
-// would have gone on from them, and must not count as kept.
+// Prune removes the checkpoints of updates up to newest, but for the last keep of them that are finished. Later ones stay: they are damaged, or
+// training would have gone on from them, and must not count as kept.
 func Prune(out string, newest, keep int) error {
-	steps, err := Steps(out)
+	finished, unfinished, err := found(out)
 	if err != nil {
 		return err
 	}
-	steps = slices.DeleteFunc(steps, func(step int) bool { return step > newest })
-	for _, step := range steps[:max(0, len(steps)-keep)] {
-		if err := os.RemoveAll(place(out, step)); err != nil {
+	later := func(step int) bool { return step > newest }
+	finished, unfinished = slices.DeleteFunc(finished, later), slices.DeleteFunc(unfinished, later)
+	for _, step := range append(finished[:max(0, len(finished)-keep)], unfinished...) {
+		if err := remove(AtStep(out, step)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// remove removes a checkpoint, DONE first: half of it must not look like a whole one.
+func remove(dir string) error {
+	if err := os.Remove(filepath.Join(dir, doneName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(dir)
 }

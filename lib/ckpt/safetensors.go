@@ -90,7 +90,8 @@ type Entry struct {
 	Read   func(values []float32) error // gives the values where Values is nil, when their turn comes
 }
 
-func (e *Entry) len() int {
+// Len returns the number of values.
+func (e *Entry) Len() int {
 	t := Tensor{Shape: e.Shape}
 	return t.Len()
 }
@@ -113,7 +114,7 @@ func Write(name string, entries []Entry, metadata map[string]string) error {
 	for _, e := range entries {
 		values := e.Values
 		if e.Read != nil {
-			own = slices.Grow(own[:0], e.len())[:e.len()]
+			own = slices.Grow(own[:0], e.Len())[:e.Len()]
 			values = own
 			if err := e.Read(values); err != nil {
 				return err
@@ -148,14 +149,14 @@ func encodeHeader(entries []Entry, metadata map[string]string) ([]byte, error) {
 	}
 	var end int64
 	for _, e := range entries {
-		if e.Read == nil && e.len() != len(e.Values) {
+		if e.Read == nil && e.Len() != len(e.Values) {
 			return nil, fmt.Errorf("tensor %q: %d values for shape %v", e.Name, len(e.Values), e.Shape)
 		}
 		if header[e.Name] != nil {
 			return nil, fmt.Errorf("tensor %q twice", e.Name)
 		}
 		first := end
-		end += 4 * int64(e.len())
+		end += 4 * int64(e.Len())
 		header[e.Name] = headerEntry{DType: "F32", Shape: e.Shape, Offsets: [2]int64{first, end}}
 	}
 	text, err := json.Marshal(header) // keys sorted: the same bytes every time

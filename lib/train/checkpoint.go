@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hpcbert/kernels"
@@ -57,75 +58,6 @@ func (t *Trainer) state() state {
 		Schedule: t.schedule, Optimizer: t.opt.Optimizer, Scaler: t.scaler, FileOrder: t.opt.FileOrder, Dropout: t.dropout, Precision: t.precision(), Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256()}
 }
 
-// save writes the checkpoint of the current update. Rank 0 writes, the others give it their part of the moments, go on and meet it at the
-// next collective.
-func (t *Trainer) save() error {
-	if t.comm.Rank() != 0 {
-		t.saved = t.step
-		return t.sendMoments()
-	}
-	if err := t.checkWeights(); err != nil {
-		return fmt.Errorf("save step %d: %w", t.step, err)
-	}
-	if err := t.metrics.file.Sync(); err != nil { // a checkpoint that outlives a power failure must not be ahead of its metrics
-		return fmt.Errorf("save step %d: %w", t.step, stream.DiskFull(err))
-	}
-	draft, err := ckpt.Begin(t.opt.Out, t.step)
-	if err != nil {
-		return fmt.Errorf("save step %d: %w", t.step, err)
-	}
-	if err := t.writeParts(draft); err != nil {
-		return errors.Join(fmt.Errorf("save step %d: %w", t.step, err), draft.Discard())
-	}
-	if err := draft.Commit(); err != nil {
-		return errors.Join(fmt.Errorf("save step %d: %w", t.step, err), draft.Discard())
-	}
-	if t.saved = t.step; t.opt.Keep > 0 {
-		return ckpt.Prune(t.opt.Out, t.step, t.opt.Keep)
-	}
-	return nil
-}
-
-func (t *Trainer) writeParts(d *ckpt.Draft) error {
-	weights := t.host(t.model.Weights)
-	if err := t.stream.Err(); err != nil {
-		return err
-	}
-	var model []ckpt.Entry
-	for _, p := range t.model.Params {
-		model = append(model, ckpt.Entry{Name: p.Name, Shape: p.Shape, Values: weights[p.Offset : p.Offset+p.Len]})
-	}
-	if err := ckpt.Write(d.Path(modelFile), model, map[string]string{"format": "pt"}); err != nil {
-		return err
-	}
-	if err := ckpt.Write(d.Path(momentsFile), t.moments(), nil); err != nil {
-		return err
-	}
-	if err := stream.WriteFile(d.Path(configFile), t.model.Config.JSON()); err != nil {
-		return err
-	}
-	if t.set.VocabPath != "" {
-		vocab, err := os.ReadFile(t.set.VocabPath)
-		if err != nil {
-			return err
-		}
-		if err := stream.WriteFile(d.Path(vocabFile), vocab); err != nil {
-			return err
-		}
-	}
-	if t.set.Manifest != nil { // Hugging Face's tokenizer lower-cases where nobody says otherwise
-		text := fmt.Appendf(nil, "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": %t}\n", t.set.Manifest.Options.LowerCase)
-		if err := stream.WriteFile(d.Path(tokenizerFile), text); err != nil {
-			return err
-		}
-	}
-	text, err := json.MarshalIndent(t.state(), "", " ")
-	if err != nil {
-		return err
-	}
-	return stream.WriteFile(d.Path(stateFile), append(text, '\n'))
-}
-
 // host returns device memory for reading: itself where the host can read it, else a copy. Synchronize the stream first.
 func (t *Trainer) host(x kernels.Tensor) []float32 {
 	if values := kernels.Host[float32](x); values != nil {
@@ -136,15 +68,24 @@ func (t *Trainer) host(x kernels.Tensor) []float32 {
 	return out
 }
 
+// readState reads where the training that wrote a checkpoint stood.
+func readState(dir string) (was state, err error) {
+	name := filepath.Join(dir, stateFile)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return was, err
+	}
+	if err := json.Unmarshal(text, &was); err != nil {
+		return was, fmt.Errorf("read %s: %w", name, err)
+	}
+	return was, nil
+}
+
 // resume loads everything from a checkpoint of this run.
 func (t *Trainer) resume(dir string) error {
-	text, err := os.ReadFile(filepath.Join(dir, stateFile))
+	was, err := readState(dir)
 	if err != nil {
 		return err
-	}
-	var was state
-	if err := json.Unmarshal(text, &was); err != nil {
-		return fmt.Errorf("read %s: %w", filepath.Join(dir, stateFile), err)
 	}
 	shape, err := bert.ReadConfig(filepath.Join(dir, configFile))
 	if err != nil {
@@ -157,7 +98,7 @@ func (t *Trainer) resume(dir string) error {
 	if now := t.precision(); was.Precision != "" && was.Precision != now {
 		t.opt.Warn("%s was trained in %s, going on in %s", dir, was.Precision, now)
 	}
-	missing, err := t.loadWeights(dir)
+	missing, err := t.loadWeights(dir, 0)
 	if err != nil {
 		return err
 	}
@@ -201,10 +142,14 @@ func (t *Trainer) change(was state) string {
 
 // initFrom starts a new run from a checkpoint of any kind that ckpt.Open knows: its weights, and its moments where it has them; the update count is 0.
 func (t *Trainer) initFrom(path string) error {
+	path, err := t.startingPoint(path)
+	if err != nil {
+		return err
+	}
 	if err := t.sameVocabulary(ckpt.Folder(path)); err != nil {
 		return err
 	}
-	missing, err := t.loadWeights(path)
+	missing, err := t.loadWeights(path, t.opt.InitStep)
 	if err != nil {
 		return err
 	}
@@ -214,10 +159,48 @@ func (t *Trainer) initFrom(path string) error {
 	if t.opt.ResetMoments {
 		return nil
 	}
-	if err := t.loadMoments(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	err = t.loadMoments(path)
+	if errors.Is(err, os.ErrNotExist) {
+		t.opt.Warn("%s: no moments of the optimizer: they start at zero", path)
+		return nil
+	}
+	if err != nil {
 		return fault.WithHint(err, "--reset-optimizer starts from the weights alone")
 	}
 	return nil
+}
+
+// startingPoint returns the checkpoint that a path means: that path, or of the folder of a run the checkpoint of InitStep, or the newest whole
+// one. One of our own must be whole.
+func (t *Trainer) startingPoint(path string) (string, error) {
+	if run, _ := ckpt.Steps(path); len(run) > 0 && t.opt.InitStep > 0 {
+		path = ckpt.AtStep(path, t.opt.InitStep)
+		if !slices.Contains(run, t.opt.InitStep) {
+			return "", fault.WithHint(fmt.Errorf("start from %s: there is none", path), "its folder has finished checkpoints of the steps %v", run)
+		}
+	} else if len(run) > 0 {
+		newest, skipped, err := ckpt.Latest(path)
+		for _, reason := range skipped {
+			t.opt.Warn("%v: skipped", reason)
+		}
+		if newest == "" && err == nil {
+			err = fault.WithHint(fmt.Errorf("start from %s: no checkpoint is whole", path), "start from another one")
+		}
+		if err != nil {
+			return "", err
+		}
+		if was, err := readState(newest); err == nil && was.Step < was.Steps {
+			t.opt.Warn("%s: its training has made %d of its %d steps", newest, was.Step, was.Steps)
+		}
+		return newest, nil
+	}
+	if !ckpt.Ours(path) {
+		return path, nil
+	}
+	if err := ckpt.Verify(path); err != nil {
+		return "", fault.WithHint(fmt.Errorf("start from %s: %w", path, err), "start from another checkpoint: this one would give a wrong model")
+	}
+	return path, nil
 }
 
 // sameVocabulary refuses weights whose tokens mean something else. Folders and data without a vocabulary cannot be compared.
@@ -233,13 +216,16 @@ func (t *Trainer) sameVocabulary(dir string) error {
 	return err
 }
 
-// loadWeights returns the parameters that the file has not.
-func (t *Trainer) loadWeights(path string) (missing []string, err error) {
+// loadWeights returns the parameters that the file has not. It must be of that step, if it tells; 0 = any.
+func (t *Trainer) loadWeights(path string, step int) (missing []string, err error) {
 	f, err := ckpt.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if step > 0 && f.State.Known && f.State.Step != int64(step) {
+		return nil, fmt.Errorf("start from %s: it is of step %d, not %d", path, f.State.Step, step)
+	}
 	if !t.opt.ResetMoments { // they belong to the float32 masters
 		if _, err := f.UseMasters(); err != nil {
 			return nil, err

@@ -20,13 +20,14 @@ type Plan struct {
 	bert.Memory
 	Optimizer int64 // moments
 	Scratch   int64 // of the kernels, which touch it when they need it
+	Snapshot  int64 // copy of what is being saved
 	Data      int64 // shards in memory, samples and batches
 	Available int64 // on this node, for the Ranks that share it; the largest number when it is not known
 	Ranks     int
 }
 
 // Total returns what the rank takes.
-func (p Plan) Total() int64 { return p.Memory.Total() + p.Optimizer + p.Scratch + p.Data }
+func (p Plan) Total() int64 { return p.Memory.Total() + p.Optimizer + p.Scratch + p.Snapshot + p.Data }
 
 // microBatch is the most sequences that this rank ever computes at once.
 func (t *Trainer) microBatch() int {
@@ -46,7 +47,11 @@ func (t *Trainer) plan(cfg *bert.Config, micro int, mode bert.Mode) (Plan, error
 	}
 	first, end := t.part(cfg.ArenaLen())
 	optimizer := optim.Bytes(end-first, len(cfg.Params())) + optim.SquaresBytes(len(cfg.Params()))
-	return Plan{Memory: model, Optimizer: optimizer, Scratch: t.dev.StreamBytes(), Data: t.dataBytes()}, nil
+	plan := Plan{Memory: model, Optimizer: optimizer, Scratch: t.dev.StreamBytes(), Data: t.dataBytes()}
+	if t.snapshots() {
+		plan.Snapshot = 4 * int64(snapshotLen(cfg))
+	}
+	return plan, nil
 }
 
 // dataBytes counts the shard in use and the one that is read ahead, and the samples of four updates: being read, waiting, at work and packed.
@@ -133,16 +138,19 @@ func (t *Trainer) tooLarge(cfg *bert.Config, plan Plan, room int64, largest int)
 }
 
 // alternative tells what else would make room.
-func (t *Trainer) alternative(cfg *bert.Config, room int64) string {
+func (t *Trainer) alternative(cfg *bert.Config, room int64) (text string) {
 	mode := t.mode() | bert.CheckpointActivations
 	if n := t.largestMicroBatch(cfg, mode, room); n > 0 && mode != t.mode() {
-		return fmt.Sprintf("; with --checkpoint-activations micro-batches of %d fit", n)
+		text = fmt.Sprintf("; with --checkpoint-activations micro-batches of %d fit", n)
 	}
-	return ""
+	if n := t.largestMicroBatch(cfg, t.mode(), room+t.Plan.Snapshot); n > 0 && t.snapshots() {
+		text += fmt.Sprintf("; with --save-sync micro-batches of %d fit", n)
+	}
+	return text
 }
 
 // keys are the plan in the run's line of metrics.jsonl, in bytes.
 func (p Plan) keys() map[string]any {
 	return map[string]any{"memory_bytes": p.Total(), "memory_parameters": p.Weights, "memory_gradients": p.Gradients, "memory_optimizer": p.Optimizer,
-		"memory_packed_weights": p.Packed, "memory_activations": p.Activations, "memory_scratch": p.Scratch, "memory_data": p.Data}
+		"memory_packed_weights": p.Packed, "memory_activations": p.Activations, "memory_scratch": p.Scratch, "memory_snapshot": p.Snapshot, "memory_data": p.Data}
 }

@@ -236,9 +236,11 @@ type pace struct {
 	spent   time.Duration
 	count   int64
 	between int64 // micro-batches from one question to the next; 0 = not known yet
+	longest time.Duration
 }
 
 func (p *pace) took(d time.Duration) {
+	p.longest = max(p.longest, d)
 	p.spent += d
 	p.count++
 }

@@ -2,6 +2,7 @@
 package train
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -24,7 +25,8 @@ import (
 // Options says what to train and how.
 type Options struct {
 	Out          string // folder of checkpoints and metrics
-	Init         string // checkpoint folder to start from; "" = random weights
+	Init         string // checkpoint, or folder of a run, to start from; "" = random weights
+	InitStep     int    // update whose checkpoint of Init it must be; 0 = any
 	ResetMoments bool   // start from Init's weights alone
 	Seed         uint64
 	GlobalBatch  int            // sequences of an update, over all ranks
@@ -32,6 +34,8 @@ type Options struct {
 	Steps        int            // updates; also the length of the schedule
 	SaveEvery    int            // updates between checkpoints; 0 = at the end only
 	Keep         int            // newest checkpoints kept; 0 = all
+	SaveSync     bool           // training waits while a checkpoint is written: no memory for a copy
+	Deadline     time.Time      // when everything must be saved and over; zero = never
 	LogEvery     int            // updates between metrics lines
 	Schedule     optim.Schedule // its Steps are those above
 	Optimizer    optim.Options
@@ -61,7 +65,8 @@ type Summary struct {
 	ConstantLoss        float64 // of the best constant prediction on the run's targets (unigram entropy)
 	Sequences, Tokens   int64
 	Skipped             int  // updates whose gradients overflowed
-	Stopped             bool // ended early, as asked
+	Stopped             bool // ended early, as asked or because of the deadline
+	TimeUp              bool // on rank 0: because of the deadline
 }
 
 // Trainer trains one model on this rank's share of the data.
@@ -82,8 +87,10 @@ type Trainer struct {
 	order     pretrain.Order
 	metrics   *metrics
 	unigram   *unigram
-	step      int         // updates done
-	saved     int         // the update of the newest checkpoint
+	step      int // updates done
+	saved     int // the update of the newest checkpoint
+	saver     saver
+	timeUp    bool        // the deadline is near
 	stop      func() bool // whether a signal asked for the end
 	pace      pace
 	lock      *os.File // of the output folder, on rank 0
@@ -180,7 +187,10 @@ func (t *Trainer) allocateUpdate() (err error) {
 		t.cuts, part.Sum = partsOf(n, t.comm.Size()), t.comm.AllreduceFloat64
 	}
 	t.reduction = t.newReducer()
-	t.optimizer, err = optim.NewPart(t.dev, t.stream, optim.Tensors{Offsets: offsets, Decay: t.model.Decays()}, t.opt.Optimizer, part)
+	if t.optimizer, err = optim.NewPart(t.dev, t.stream, optim.Tensors{Offsets: offsets, Decay: t.model.Decays()}, t.opt.Optimizer, part); err != nil || !t.snapshots() {
+		return err
+	}
+	t.saver.copy, err = newSnapshot(snapshotLen(t.model.Config))
 	return err
 }
 
@@ -193,17 +203,21 @@ func (t *Trainer) start() error {
 		}
 		t.lock = lock
 	}
-	dir, damaged, err := ckpt.Latest(t.opt.Out)
+	dir, skipped, err := ckpt.Latest(t.opt.Out)
 	if err != nil {
 		return err
 	}
-	for _, reason := range damaged {
+	damaged := 0
+	for _, reason := range skipped {
 		t.opt.Warn("%v: skipped", reason)
+		if !errors.Is(reason, ckpt.ErrUnfinished) {
+			damaged++
+		}
 	}
 	switch {
 	case dir != "":
 		err = t.resume(dir)
-	case len(damaged) > 0:
+	case damaged > 0:
 		err = fault.WithHint(fmt.Errorf("%s: no checkpoint is whole", t.opt.Out), "remove the damaged folders to start anew, or give another output folder")
 	default:
 		t.model.Init(t.opt.Seed)
@@ -229,6 +243,7 @@ func (t *Trainer) Parameters() int { return t.model.Parameters() }
 
 // Close releases the device's memory.
 func (t *Trainer) Close() {
+	t.saver.copy.close()
 	t.optimizer.Close()
 	t.own.squares.Close()
 	t.model.Close()
@@ -260,25 +275,37 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 		for range batches { // until the reader has ended
 		}
 	}()
-	window := &window{}
-	t.stop = stop
-	for t.step < t.opt.Steps && !s.Stopped {
-		err := t.one(batches, window, &s)
-		if s.Stopped = errors.Is(err, errStopped); err != nil && !s.Stopped {
-			return s, err
-		}
-		if t.due(s.Stopped) {
-			if err := t.save(); err != nil {
-				return s, err
-			}
-		}
+	t.stop = func() bool { return stop() || t.timeIsUp() }
+	err := t.loop(batches, &s)
+	if err = cmp.Or(err, t.saver.wait()); err != nil {
+		return s, err
 	}
-	s.LastLoss = window.mean()
-	var err error
 	if s.ConstantLoss, err = t.unigram.loss(t.comm); err != nil {
 		return s, err
 	}
 	return s, t.mark(s)
+}
+
+// loop makes the updates. A checkpoint may still be on its way to the disk when it ends.
+func (t *Trainer) loop(batches <-chan share, s *Summary) error {
+	window := &window{}
+	defer func() { s.LastLoss = window.mean() }()
+	for t.step < t.opt.Steps && !s.Stopped {
+		if err := t.saver.poll(); err != nil {
+			return err
+		}
+		err := t.one(batches, window, s)
+		if s.Stopped = errors.Is(err, errStopped); err != nil && !s.Stopped {
+			return err
+		}
+		s.TimeUp = s.Stopped && t.timeUp
+		if t.due(s.Stopped) {
+			if err := t.save(s.Stopped || t.step == t.opt.Steps); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // due tells whether the current update is to be saved.
@@ -318,7 +345,11 @@ func (t *Trainer) mark(s Summary) error {
 	if err := t.unmark(other); err != nil || t.comm.Rank() != 0 {
 		return err
 	}
-	return stream.WriteFile(filepath.Join(t.opt.Out, name), fmt.Appendf(nil, "step %d\n", s.LastStep))
+	path, text := filepath.Join(t.opt.Out, name), fmt.Appendf(nil, "step %d\n", s.LastStep)
+	if was, err := os.ReadFile(path); err == nil && bytes.Equal(was, text) {
+		return nil // a complete run touches nothing
+	}
+	return stream.WriteFile(path, text)
 }
 
 // unmark removes what an earlier run left: it would speak for this one if this one is killed.

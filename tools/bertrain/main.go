@@ -26,9 +26,18 @@
 // it and sends it round. Checkpoints are the same files; any number of ranks goes on from them, with parts or without.
 //
 // SIGUSR2, SIGTERM, SIGINT and SIGHUP give the step at work up, save, write OUT/STOPPED and end; a finished run writes OUT/DONE. Send USR2 to the ranks:
-// mpirun kills them about two seconds after it gets TERM. SIGUSR1 prints a progress line.
+// mpirun kills them about two seconds after it gets TERM. SIGUSR1 prints a progress line. --time-limit (3h55m, or 04:00:00), counted from the start
+// of the program, and the end of the Slurm job, where SLURM_JOB_END_TIME tells it, do as SIGUSR2 does, early enough to save: by the time that the
+// last checkpoint took, or 100 MB/s before the first.
 //
-// Exit status: 0 trained to the last step, or stopped by USR2 with everything saved; 1 failed; 2 wrong usage; 128+n after signal n.
+// A checkpoint is written while training goes on, from a copy in memory; a failure to write ends the run at the next step. --save-sync makes no
+// copy, training waits. A checkpoint without DONE, or whose files differ from the sums in it, is named and skipped: the one before counts.
+//
+// Phase 2 has steps and a folder of its own: --phase2 --init ONE goes on from the newest whole checkpoint of the run in ONE, or from that of
+// --phase1-end-step, with its moments, and counts updates from 0 (--reset-optimizer: moments too). Without --init, ONE is -o and phase 2 is in
+// OUT/phase2. --init takes a single checkpoint too; one of bertrain's must be whole. A run that goes on from its own folder ignores it.
+//
+// Exit status: 0 trained to the last step, or stopped by USR2 or the time limit with everything saved; 1 failed; 2 wrong usage; 128+n after signal n.
 //
 // Memory: four float32 copies of the parameters (weights, gradients, two moments; with --shard-optimizer a rank has its part of the moments), two
 // packed copies of the matrices, and the activations of one micro-batch. It is counted and told before it is taken; where a node has less, the
@@ -41,6 +50,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,39 +72,36 @@ import (
 var program = cli.Program{
 	Name:    "bertrain",
 	Summary: "pre-trains BERT with LAMB, alone or under mpirun",
-	Help: `Reads the HDF5 training shards of --data and the model shape --config; writes checkpoints OUT/step-NNNNNNNN in Hugging Face's form and OUT/metrics.jsonl. The same command run again goes on from the newest whole checkpoint. OUT/DONE says that the last step is done, OUT/STOPPED that a signal ended the run before.
+	Help: `Reads the HDF5 training shards of --data and the model shape --config; writes checkpoints OUT/step-NNNNNNNN in Hugging Face's form and OUT/metrics.jsonl. The same command run again goes on from the newest whole checkpoint. OUT/DONE says that the last step is done, OUT/STOPPED that the run ended before.
 
-The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels (the original averages each micro-batch). The learning rate rises over the warm-up, then falls as the square root of what is left.
+The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels (the original averages each micro-batch). The learning rate rises over the warm-up, then falls as a square root.
 
 USR2, TERM, INT and HUP save and stop within seconds; a second TERM or INT ends at once. USR1 prints progress.`,
 	Examples: `
   bertrain --config configs/model/tiny.json --data hdf5 -o out --global-batch 32 --micro-batch 8 --steps 200
   mpirun -np 4 --bind-to none bertrain --config configs/model/base.json --data hdf5 -o one --global-batch 256 --steps 7038 --save-every 200
-  bertrain --config configs/model/base.json --data hdf5-512 -o two --init one/step-00007038 --global-batch 128 --steps 1563 --learning-rate 4e-3 --warmup 0.128`,
+  bertrain --config configs/model/base.json --data hdf5-512 -o two --phase2 --init one --global-batch 128 --steps 1563 --learning-rate 4e-3 --warmup 0.128`,
 }
 
 type options struct {
 	cli.Common
-	Config       string   `long:"config" value-name:"FILE" required:"true" description:"model shape, as config.json"`
-	Data         string   `long:"data" value-name:"DIR" required:"true" description:"folder of HDF5 training shards"`
-	Output       string   `short:"o" long:"output" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics"`
-	GlobalBatch  int      `long:"global-batch" value-name:"N" default:"32" description:"sequences of an update"`
-	MicroBatch   int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once"`
-	Steps        int      `long:"steps" value-name:"N" default:"1000" description:"updates"`
-	SaveEvery    int      `long:"save-every" value-name:"N" default:"200" description:"0 = at the end"`
-	Keep         int      `long:"keep" value-name:"N" default:"3" description:"checkpoints to keep; 0 = all"`
-	LogEvery     int      `long:"log-every" value-name:"N" default:"1" hidden:"true" description:"updates between metrics"`
-	Seed         uint64   `long:"seed" value-name:"N" default:"42" description:"of weights, order, dropout"`
-	Dropout      *float64 `long:"dropout" value-name:"P" description:"(default: the model shape's)"`
-	Order        string   `long:"order" value-name:"ORDER" default:"shuffle" hidden:"true" description:"of rows: shuffle or file"`
-	Init         string   `long:"init" value-name:"PATH" description:"checkpoint of any kind to start from"`
-	ResetMoments bool     `long:"reset-optimizer" description:"with --init: moments start at zero"`
-	Vocab        string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
-	Precision    string   `long:"precision" value-name:"TYPE" default:"fp32" description:"fp32, bf16, fp16 or tf32"`
-	Checkpoint   bool     `long:"checkpoint-activations" description:"less memory, same numbers, slower"`
-	MemoryLimit  cli.Size `long:"memory-limit" value-name:"SIZE" hidden:"true" description:"of a node, as 64G (default: free)"`
-	Device       string   `long:"device" value-name:"DEVICE" default:"auto" hidden:"true" description:"cpu or auto"`
+	Config      string   `long:"config" value-name:"FILE" required:"true" description:"model shape, as config.json"`
+	Data        string   `long:"data" value-name:"DIR" required:"true" description:"folder of HDF5 training shards"`
+	Output      string   `short:"o" long:"output" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics"`
+	GlobalBatch int      `long:"global-batch" value-name:"N" default:"32" description:"sequences of an update"`
+	MicroBatch  int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once"`
+	Steps       int      `long:"steps" value-name:"N" default:"1000" description:"updates"`
+	LogEvery    int      `long:"log-every" value-name:"N" default:"1" hidden:"true" description:"updates between metrics"`
+	Seed        uint64   `long:"seed" value-name:"N" default:"42" description:"of weights, order, dropout"`
+	Dropout     *float64 `long:"dropout" value-name:"P" description:"(default: the model shape's)"`
+	Order       string   `long:"order" value-name:"ORDER" default:"shuffle" hidden:"true" description:"of rows: shuffle or file"`
+	Vocab       string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
+	Precision   string   `long:"precision" value-name:"TYPE" default:"fp32" description:"fp32, bf16, fp16 or tf32"`
+	Checkpoint  bool     `long:"checkpoint-activations" description:"less memory, same numbers, slower"`
+	MemoryLimit cli.Size `long:"memory-limit" value-name:"SIZE" hidden:"true" description:"of a node, as 64G (default: free)"`
+	Device      string   `long:"device" value-name:"DEVICE" default:"auto" hidden:"true" description:"cpu or auto"`
 	updateOptions
+	saveOptions
 }
 
 func main() {
@@ -108,24 +115,21 @@ func (o *options) check(args []string) error {
 		return fault.Usagef("unexpected argument %q", args[0])
 	case o.GlobalBatch < 1 || o.MicroBatch < 1 || o.Steps < 1 || o.LogEvery < 1:
 		return fault.Usagef("--global-batch, --micro-batch, --steps and --log-every must be at least 1")
-	case o.SaveEvery < 0 || o.Keep < 0:
-		return fault.Usagef("--save-every and --keep must not be negative")
 	case o.Dropout != nil && !(*o.Dropout >= 0 && *o.Dropout < 1):
 		return fault.Usagef("--dropout %g: must be from 0 to below 1", *o.Dropout)
 	case o.Order != "shuffle" && o.Order != "file":
 		return fault.Usagef("--order %q: must be shuffle or file", o.Order)
 	case !slices.Contains([]string{"fp32", "tf32", "bf16", "fp16"}, o.Precision):
 		return fault.Usagef("--precision %q: must be fp32, tf32, bf16 or fp16", o.Precision)
-	case o.ResetMoments && o.Init == "":
-		return fault.Usagef("--reset-optimizer goes with --init")
 	}
-	return o.updateOptions.check(o.Steps, o.Precision)
+	return cmp.Or(o.updateOptions.check(o.Steps, o.Precision), o.saveOptions.check())
 }
 
 func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err error) {
 	if err := o.check(args); err != nil {
 		return err
 	}
+	o.Init, o.Output = o.phase(o.Output)
 	stop := env.CatchStop() // first of all: a job may be told to stop while MPI starts
 	c := comm.Single(env.Host())
 	if env.Launched() {
@@ -220,8 +224,8 @@ func (o *options) read() (*bert.Config, *pretrain.Set, error) {
 
 // training says what to train and how.
 func (o *options) training(env *cli.Env, dev *kernels.Device) train.Options {
-	opt := train.Options{Out: o.Output, Init: o.Init, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
-		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, LogEvery: o.LogEvery, Schedule: o.schedule(o.Steps), Optimizer: o.optimizer(), Reduction: o.reduction(), FileOrder: o.Order == "file",
+	opt := train.Options{Out: o.Output, Init: o.Init, InitStep: o.Phase1End, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
+		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, SaveSync: o.SaveSync, Deadline: env.Deadline(o.TimeLimit), LogEvery: o.LogEvery, Schedule: o.schedule(o.Steps), Optimizer: o.optimizer(), Reduction: o.reduction(), FileOrder: o.Order == "file",
 		Memory: math.MaxInt64, Warn: env.Warnf, Planned: func(p train.Plan) { tellMemory(env, p) }}
 	opt.Scaling, _ = o.scaling(o.Precision) // checked
 	if dev.OnHost() {
@@ -247,8 +251,8 @@ func tellMemory(env *cli.Env, p train.Plan) {
 	if p.Available < math.MaxInt64 {
 		available = fmt.Sprintf("%s available for %d rank(s)", cli.Bytes(p.Available), p.Ranks)
 	}
-	env.Infof("memory %s: parameters %s, gradients %s, optimizer %s, packed weights %s, activations %s, scratch %s, data %s; %s", cli.Bytes(p.Total()),
-		cli.Bytes(p.Weights), cli.Bytes(p.Gradients), cli.Bytes(p.Optimizer), cli.Bytes(p.Packed), cli.Bytes(p.Activations), cli.Bytes(p.Scratch), cli.Bytes(p.Data), available)
+	env.Infof("memory %s: parameters %s, gradients %s, optimizer %s, packed weights %s, activations %s, scratch %s, copy to save %s, data %s; %s", cli.Bytes(p.Total()),
+		cli.Bytes(p.Weights), cli.Bytes(p.Gradients), cli.Bytes(p.Optimizer), cli.Bytes(p.Packed), cli.Bytes(p.Activations), cli.Bytes(p.Scratch), cli.Bytes(p.Snapshot), cli.Bytes(p.Data), available)
 }
 
 // train runs the loop and tells how it goes.
@@ -265,6 +269,9 @@ func (o *options) train(ctx context.Context, env *cli.Env, t *train.Trainer, c c
 	p.Finish()
 	if err != nil {
 		return false, abort(env, c, err)
+	}
+	if s.TimeUp {
+		env.Infof("the time is nearly up: saved, %s before the end", cli.Duration(time.Until(env.Deadline(o.TimeLimit))))
 	}
 	if s.LastStep < s.FirstStep {
 		if !s.Stopped {

@@ -80,7 +80,7 @@ func expand(paths []string) ([]string, error) {
 
 // check returns how many tensors it has read.
 func (o *options) check(ctx context.Context, env *cli.Env, path string) (int, error) {
-	if ours(path) {
+	if ckpt.Ours(path) {
 		if err := ckpt.Verify(path); err != nil {
 			return 0, err
 		}
@@ -114,16 +114,6 @@ func (o *options) check(ctx context.Context, env *cli.Env, path string) (int, er
 	}
 	env.Infof("%s: whole, %d tensors", describe(s), n)
 	return n, nil
-}
-
-// ours tells of the folders that bertrain and convert write.
-func ours(path string) bool {
-	for _, name := range []string{"DONE", "trainer.json"} {
-		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
-			return true
-		}
-	}
-	return strings.HasPrefix(filepath.Base(path), "step-")
 }
 
 func allFinite(ctx context.Context, s *ckpt.Source) error {
