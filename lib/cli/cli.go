@@ -62,6 +62,7 @@ type Env struct {
 	verbose bool
 	json    bool
 	silent  bool // not rank 0: errors only
+	noBar   bool
 	start   time.Time
 	cancel  context.CancelCauseFunc // ends the run
 	mu      sync.Mutex

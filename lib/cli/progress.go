@@ -32,7 +32,7 @@ type Progress struct {
 // Progress starts a display of verb ("training") in units ("steps"); total 0 means unknown. End it with Finish.
 func (e *Env) Progress(verb, unit string, total int64) *Progress {
 	p := &Progress{env: e, verb: verb, unit: unit, total: total, start: time.Now(), next: time.Now().Add(plainInterval)}
-	if f, ok := e.Stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !e.quiet && !e.silent && !e.json {
+	if f, ok := e.Stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !e.quiet && !e.silent && !e.json && !e.noBar {
 		if total == 0 {
 			total = -1
 		}
@@ -42,6 +42,9 @@ func (e *Env) Progress(verb, unit string, total int64) *Progress {
 	e.onReport(p.Report)
 	return p
 }
+
+// NoBar makes a terminal get plain lines too.
+func (e *Env) NoBar() { e.noBar = true }
 
 // Start states that n units were done before this run; they do not count for the time left.
 func (p *Progress) Start(n int64) { p.mu.Lock(); p.first, p.done = n, n; p.mu.Unlock() }

@@ -49,12 +49,7 @@ type state struct {
 }
 
 func (t *Trainer) state() state {
-	samples := t.batches() * int64(t.opt.GlobalBatch)
-	epoch := 0
-	if samples > 0 {
-		_, _, epoch = t.order.At(samples - 1)
-	}
-	return state{Step: t.step, Samples: samples, Epoch: epoch, GlobalBatch: t.opt.GlobalBatch, Seed: t.opt.Seed,
+	return state{Step: t.step, Samples: t.samples(), Epoch: t.epoch(), GlobalBatch: t.opt.GlobalBatch, Seed: t.opt.Seed,
 		Schedule: t.schedule, Optimizer: t.opt.Optimizer, Scaler: t.scaler, FileOrder: t.opt.FileOrder, Dropout: t.dropout, Precision: t.precision(), Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256()}
 }
 

@@ -113,9 +113,8 @@ type metricsLine struct {
 }
 
 func (t *Trainer) metricsLine(m *measure) metricsLine {
-	_, _, epoch := t.order.At(t.batches()*int64(t.opt.GlobalBatch) - 1)
 	line := metricsLine{
-		Step: t.step, Epoch: epoch, Loss: m.loss(), MLMLoss: m.mlmLoss, NSPLoss: m.nspLoss,
+		Step: t.step, Epoch: t.epoch(), Loss: m.loss(), MLMLoss: m.mlmLoss, NSPLoss: m.nspLoss,
 		MLMAccuracy: float64(m.mlmCorrect) / math.Max(1, float64(m.masked)), NSPAccuracy: float64(m.nspCorrect) / float64(m.sequences),
 		LearningRate: m.learningRate, GradientNorm: m.gradientNorm, LossScale: m.lossScale, SkippedSteps: t.scaler.Skipped, Sequences: m.sequences, Tokens: m.tokens, MaskedTokens: m.masked,
 		Seconds: m.seconds, DataSeconds: m.dataSeconds, SequencesPerSecond: float64(m.sequences) / m.seconds, TokensPerSecond: float64(m.tokens) / m.seconds,

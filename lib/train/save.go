@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func (t *Trainer) save(last bool) error {
 		return t.sendMoments()
 	}
 	begin := time.Now()
-	if err := t.saver.wait(); err != nil {
+	if err := cmp.Or(t.saver.wait(), t.log.parameter("checkpoint_step", t.step)); err != nil {
 		return err
 	}
 	if err := t.checkWeights(); err != nil {

@@ -93,6 +93,7 @@ func (t *Trainer) update(b share) (*measure, error) {
 			return nil, err
 		}
 		sums.Add(r)
+		t.log.micro(micro, r)
 		t.pace.took(time.Since(begin))
 	}
 	if err := t.reduce(); err != nil {

@@ -36,7 +36,11 @@ type Options struct {
 	Keep         int            // newest checkpoints kept; 0 = all
 	SaveSync     bool           // training waits while a checkpoint is written: no memory for a copy
 	Deadline     time.Time      // when everything must be saved and over; zero = never
+	Until        int            // update at which this run saves and stops; 0 = Steps
+	SaveNothing  bool           // no checkpoints at all
 	LogEvery     int            // updates between metrics lines
+	DLLogger     string         // file of the reference's log; "" = none
+	Began        time.Time      // when the program did
 	Schedule     optim.Schedule // its Steps are those above
 	Optimizer    optim.Options
 	Scaling      optim.Scaling // of the loss
@@ -86,6 +90,7 @@ type Trainer struct {
 	set       *pretrain.Set
 	order     pretrain.Order
 	metrics   *metrics
+	log       *dllogger
 	unigram   *unigram
 	step      int // updates done
 	saved     int // the update of the newest checkpoint
@@ -235,6 +240,17 @@ func (t *Trainer) start() error {
 // batches returns the global batches used so far: those of the updates done and of the skipped ones.
 func (t *Trainer) batches() int64 { return int64(t.step + t.scaler.Skipped) }
 
+// samples returns the sequences used so far.
+func (t *Trainer) samples() int64 { return t.batches() * int64(t.opt.GlobalBatch) }
+
+// epoch is that of the last sequence used.
+func (t *Trainer) epoch() (epoch int) {
+	if n := t.samples(); n > 0 {
+		_, _, epoch = t.order.At(n - 1)
+	}
+	return epoch
+}
+
 // Step returns the updates done so far.
 func (t *Trainer) Step() int { return t.step }
 
@@ -268,6 +284,10 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 		return s, err
 	}
 	defer t.metrics.close()
+	if err := t.openLog(); err != nil {
+		return s, err
+	}
+	defer t.log.close()
 	ctx, cancel := context.WithCancel(ctx)
 	batches := t.prefetch(ctx)
 	defer func() {
@@ -283,14 +303,22 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 	if s.ConstantLoss, err = t.unigram.loss(t.comm); err != nil {
 		return s, err
 	}
-	return s, t.mark(s)
+	return s, cmp.Or(t.logEnd(&s), t.mark(s))
+}
+
+// end is the update at which this run ends.
+func (t *Trainer) end() int {
+	if t.opt.Until == 0 {
+		return t.opt.Steps
+	}
+	return min(t.opt.Until, t.opt.Steps)
 }
 
 // loop makes the updates. A checkpoint may still be on its way to the disk when it ends.
 func (t *Trainer) loop(batches <-chan share, s *Summary) error {
 	window := &window{}
 	defer func() { s.LastLoss = window.mean() }()
-	for t.step < t.opt.Steps && !s.Stopped {
+	for t.step < t.end() && !s.Stopped {
 		if err := t.saver.poll(); err != nil {
 			return err
 		}
@@ -300,17 +328,18 @@ func (t *Trainer) loop(batches <-chan share, s *Summary) error {
 		}
 		s.TimeUp = s.Stopped && t.timeUp
 		if t.due(s.Stopped) {
-			if err := t.save(s.Stopped || t.step == t.opt.Steps); err != nil {
+			if err := t.save(s.Stopped || t.step == t.end()); err != nil {
 				return err
 			}
 		}
 	}
+	s.Stopped = t.step < t.opt.Steps
 	return nil
 }
 
 // due tells whether the current update is to be saved.
 func (t *Trainer) due(stopped bool) bool {
-	return t.step != t.saved && (stopped || t.step == t.opt.Steps || t.opt.SaveEvery > 0 && t.step%t.opt.SaveEvery == 0)
+	return !t.opt.SaveNothing && t.step != t.saved && (stopped || t.step == t.end() || t.opt.SaveEvery > 0 && t.step%t.opt.SaveEvery == 0)
 }
 
 // measurePeak measures how fast all ranks at once could multiply and add; a device that cannot tell counts as unknown.
@@ -387,7 +416,7 @@ func (t *Trainer) one(batches <-chan share, w *window, s *Summary) error {
 	s.Tokens += m.tokens
 	if m.skipped {
 		s.Skipped++
-		return nil
+		return t.logUpdate(m)
 	}
 	t.step++
 	m.seconds, m.dataSeconds = time.Since(begin).Seconds(), waited.Seconds()
@@ -395,7 +424,10 @@ func (t *Trainer) one(batches <-chan share, w *window, s *Summary) error {
 	if s.LastStep++; s.LastStep == s.FirstStep {
 		s.FirstLoss = m.loss()
 	}
-	if t.step%t.opt.LogEvery != 0 && t.step != t.opt.Steps && s.LastStep != s.FirstStep || t.comm.Rank() != 0 {
+	if err := t.logUpdate(m); err != nil {
+		return err
+	}
+	if t.step%t.opt.LogEvery != 0 && t.step != t.end() && s.LastStep != s.FirstStep || t.comm.Rank() != 0 {
 		return nil
 	}
 	t.Notify(Report{Step: t.step, Steps: t.opt.Steps, Loss: m.loss(), LearningRate: m.learningRate, SequencesPerSecond: float64(m.sequences) / m.seconds})

@@ -76,7 +76,7 @@ var program = cli.Program{
 
 The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels (the original averages each micro-batch). The learning rate rises over the warm-up, then falls as a square root.
 
-USR2, TERM, INT and HUP save and stop within seconds; a second TERM or INT ends at once. USR1 prints progress.`,
+USR2, TERM, INT and HUP save and stop within seconds; a second TERM or INT ends at once. USR1 prints progress. Flags of the original trainer are taken, too: --help-all.`,
 	Examples: `
   bertrain --config configs/model/tiny.json --data hdf5 -o out --global-batch 32 --micro-batch 8 --steps 200
   mpirun -np 4 --bind-to none bertrain --config configs/model/base.json --data hdf5 -o one --global-batch 256 --steps 7038 --save-every 200
@@ -85,15 +85,16 @@ USR2, TERM, INT and HUP save and stop within seconds; a second TERM or INT ends 
 
 type options struct {
 	cli.Common
-	Config      string   `long:"config" value-name:"FILE" required:"true" description:"model shape, as config.json"`
-	Data        string   `long:"data" value-name:"DIR" required:"true" description:"folder of HDF5 training shards"`
-	Output      string   `short:"o" long:"output" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics"`
+	Config      string   `long:"config" also:"config-file" value-name:"FILE" required:"true" description:"model shape, as config.json"`
+	Data        string   `long:"data" also:"input-dir" value-name:"DIR" required:"true" description:"folder of HDF5 training shards"`
+	Output      string   `short:"o" long:"output" also:"output-dir" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics"`
 	GlobalBatch int      `long:"global-batch" value-name:"N" default:"32" description:"sequences of an update"`
 	MicroBatch  int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once"`
-	Steps       int      `long:"steps" value-name:"N" default:"1000" description:"updates"`
-	LogEvery    int      `long:"log-every" value-name:"N" default:"1" hidden:"true" description:"updates between metrics"`
+	Steps       int      `long:"steps" also:"max-steps" value-name:"N" default:"1000" description:"updates"`
+	LogEvery    int      `long:"log-every" also:"log-freq" value-name:"N" default:"1" hidden:"true" description:"updates between metrics"`
+	DLLogger    string   `long:"dllogger" also:"json-summary" value-name:"FILE" hidden:"true" description:"append the original's log to FILE"`
 	Seed        uint64   `long:"seed" value-name:"N" default:"42" description:"of weights, order, dropout"`
-	Dropout     *float64 `long:"dropout" value-name:"P" description:"(default: the model shape's)"`
+	Dropout     *float64 `long:"dropout" value-name:"P" hidden:"true" description:"(default: the model shape's)"`
 	Order       string   `long:"order" value-name:"ORDER" default:"shuffle" hidden:"true" description:"of rows: shuffle or file"`
 	Vocab       string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
 	Precision   string   `long:"precision" value-name:"TYPE" default:"fp32" description:"fp32, bf16, fp16 or tf32"`
@@ -102,6 +103,10 @@ type options struct {
 	Device      string   `long:"device" value-name:"DEVICE" default:"auto" hidden:"true" description:"cpu or auto"`
 	updateOptions
 	saveOptions
+	recipeOptions
+	referenceOptions
+
+	began time.Time
 }
 
 func main() {
@@ -122,11 +127,26 @@ func (o *options) check(args []string) error {
 	case !slices.Contains([]string{"fp32", "tf32", "bf16", "fp16"}, o.Precision):
 		return fault.Usagef("--precision %q: must be fp32, tf32, bf16 or fp16", o.Precision)
 	}
-	return cmp.Or(o.updateOptions.check(o.Steps, o.Precision), o.saveOptions.check())
+	return cmp.Or(o.updateOptions.check(o.Steps, o.Precision), o.saveOptions.check(), o.referenceOptions.check())
+}
+
+// settle gives the options the values that recipe, machine and the original's flags mean. What needs the number of ranks is left to divide.
+func (o *options) settle(env *cli.Env, args []string) error {
+	if err := o.check(args); err != nil { // before any file is read
+		return err
+	}
+	if err := o.useRecipe(env); err != nil {
+		return err
+	}
+	if err := o.translate(env); err != nil {
+		return err
+	}
+	return o.check(args)
 }
 
 func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err error) {
-	if err := o.check(args); err != nil {
+	o.began = time.Now()
+	if err := o.settle(env, args); err != nil {
 		return err
 	}
 	o.Init, o.Output = o.phase(o.Output)
@@ -163,7 +183,10 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 
 // prepare makes everything that training needs, on all ranks or on none.
 func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
-	cfg, set, err := o.read()
+	if err := o.divide(env, c.Size()); err != nil {
+		return nil, err
+	}
+	cfg, set, err := o.read(env)
 	if err := comm.Together(c, err); err != nil {
 		return nil, err
 	}
@@ -185,8 +208,12 @@ func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
 	if o.Precision == "tf32" && dev.OnHost() {
 		env.Infof("--precision tf32: a CPU has no such type and computes in fp32")
 	}
+	o.tellRecipe(env)
 	t, err := train.New(o.training(env, dev), cfg, set, dev, c)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.checkStart(env, t.Step()); err != nil {
 		return nil, err
 	}
 	env.Infof("%d parameters, %d layers x %d, vocabulary %d; %d sequences of %d in %d files; %d rank(s) x %d thread(s) on %s",
@@ -197,7 +224,7 @@ func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
 }
 
 // read reads the model's shape and finds the data. It has no collective in it.
-func (o *options) read() (*bert.Config, *pretrain.Set, error) {
+func (o *options) read(env *cli.Env) (*bert.Config, *pretrain.Set, error) {
 	cfg, err := bert.ReadConfig(o.Config)
 	if err != nil {
 		return nil, nil, err
@@ -206,6 +233,9 @@ func (o *options) read() (*bert.Config, *pretrain.Set, error) {
 		cfg.HiddenDropoutProb, cfg.AttentionProbsDropoutProb = *o.Dropout, *o.Dropout
 	}
 	set, err := pretrain.OpenSet(o.Data)
+	if err == nil {
+		err = o.checkData(env, set)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -225,7 +255,8 @@ func (o *options) read() (*bert.Config, *pretrain.Set, error) {
 // training says what to train and how.
 func (o *options) training(env *cli.Env, dev *kernels.Device) train.Options {
 	opt := train.Options{Out: o.Output, Init: o.Init, InitStep: o.Phase1End, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
-		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, SaveSync: o.SaveSync, Deadline: env.Deadline(o.TimeLimit), LogEvery: o.LogEvery, Schedule: o.schedule(o.Steps), Optimizer: o.optimizer(), Reduction: o.reduction(), FileOrder: o.Order == "file",
+		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, SaveSync: o.SaveSync || o.NoSave, Deadline: env.Deadline(o.TimeLimit), Until: o.until(), SaveNothing: o.NoSave,
+		LogEvery: o.LogEvery, DLLogger: o.DLLogger, Began: o.began, Schedule: o.schedule(o.Steps), Optimizer: o.optimizer(), Reduction: o.reduction(), FileOrder: o.Order == "file",
 		Memory: math.MaxInt64, Warn: env.Warnf, Planned: func(p train.Plan) { tellMemory(env, p) }}
 	opt.Scaling, _ = o.scaling(o.Precision) // checked
 	if dev.OnHost() {
@@ -259,6 +290,9 @@ func tellMemory(env *cli.Env, p train.Plan) {
 func (o *options) train(ctx context.Context, env *cli.Env, t *train.Trainer, c comm.Comm, stop *cli.Stop) (stopped bool, err error) {
 	if t.Step() > 0 && t.Step() < o.Steps {
 		env.Infof("going on from step %d", t.Step())
+	}
+	if o.NoBar {
+		env.NoBar()
 	}
 	p := env.Progress("training", "steps", int64(o.Steps))
 	p.Start(int64(t.Step()))

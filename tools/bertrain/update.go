@@ -14,12 +14,12 @@ import (
 // updateOptions say how gradients are summed and what an update does with them.
 type updateOptions struct {
 	Optimizer string `long:"optimizer" value-name:"NAME" default:"lamb" description:"or nvlamb, adamw, bertadam"`
-	Schedule  string `long:"schedule" value-name:"NAME" default:"polynomial" description:"or linear, cosine, constant"`
-	LossScale string `long:"loss-scale" value-name:"X" description:"dynamic or a number (default: by precision)"`
+	Schedule  string `long:"schedule" value-name:"NAME" default:"polynomial" hidden:"true" description:"or linear, cosine, constant"`
+	LossScale string `long:"loss-scale" value-name:"X" hidden:"true" description:"dynamic or a number (default: by precision)"`
 	Shard     bool   `long:"shard-optimizer" description:"moments in parts, one on each rank"`
 
 	LearningRate float64 `long:"learning-rate" value-name:"X" default:"6e-3" description:"peak of the schedule"`
-	Warmup       float64 `long:"warmup" value-name:"X" default:"0.2843" description:"share of the steps"`
+	Warmup       float64 `long:"warmup" also:"warmup-proportion" value-name:"X" default:"0.2843" description:"share of the steps"`
 	WarmupSteps  *int    `long:"warmup-steps" value-name:"N" hidden:"true" description:"in place of --warmup"`
 	Degree       float64 `long:"degree" value-name:"X" default:"0.5" hidden:"true" description:"of the polynomial schedule"`
 
@@ -75,16 +75,16 @@ func (o *updateOptions) reduction() train.Reduction {
 // scaling: half precision of activations or of travelling gradients needs a loss scale, everything else may have one.
 func (o *updateOptions) scaling(precision string) (optim.Scaling, error) {
 	half := precision == "fp16" || o.Wire == "fp16"
+	x, err := strconv.ParseFloat(o.LossScale, 64)
+	byPrecision := o.LossScale == "" || err == nil && x == 0 // the original's 0
 	switch {
-	case o.LossScale == "" && !half:
+	case byPrecision && !half:
 		return optim.Scaling{}, nil
-	case o.LossScale == "" || o.LossScale == "dynamic":
+	case byPrecision || o.LossScale == "dynamic":
 		s := optim.DynamicScaling()
 		s.Start, s.Floor, s.MaxSkips = o.InitLossScale, o.MinLossScale, o.MaxSkips
 		return s, nil
-	}
-	x, err := strconv.ParseFloat(o.LossScale, 64)
-	if err != nil || !(x > 0) {
+	case err != nil || !(x > 0):
 		return optim.Scaling{}, fault.Usagef("--loss-scale %q: must be dynamic or a number above 0", o.LossScale)
 	}
 	return optim.Scaling{Start: x}, nil

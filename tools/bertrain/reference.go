@@ -1,0 +1,217 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hpcbert/lib/cli"
+	"hpcbert/lib/fault"
+	"hpcbert/lib/plan"
+	"hpcbert/lib/pretrain"
+)
+
+// referenceOptions are the flags of the original trainer that mean something of their own. Those that are our options by another name stand in
+// the tags of these.
+type referenceOptions struct {
+	TrainBatch   *int     `long:"train-batch-size" value-name:"N" hidden:"true" description:"sequences of an update on each rank, in place of --global-batch"`
+	Accumulation *int     `long:"gradient-accumulation-steps" value-name:"N" hidden:"true" description:"micro-batches of an update on each rank, in place of --micro-batch"`
+	SeqLength    *int     `long:"max-seq-length" value-name:"N" hidden:"true" description:"tokens that the data's sequences must have"`
+	MaxPred      *int     `long:"max-predictions-per-seq" value-name:"N" hidden:"true" description:"predictions that the data's sequences may have"`
+	FP16         bool     `long:"fp16" hidden:"true" description:"--precision fp16"`
+	AMP          bool     `long:"amp" hidden:"true" description:"--precision fp16"`
+	After        bool     `long:"allreduce-post-accumulation" hidden:"true" description:"--allreduce after"`
+	AfterHalf    bool     `long:"allreduce-post-accumulation-fp16" hidden:"true" description:"with the former: --allreduce-precision fp16"`
+	Resume       bool     `long:"resume-from-checkpoint" hidden:"true" description:"refuse to start anew (going on needs no option)"`
+	ResumeStep   *int     `long:"resume-step" value-name:"N" hidden:"true" description:"refuse to go on from another step (-1: none)"`
+	StepsThisRun *int     `long:"steps-this-run" value-name:"N" hidden:"true" description:"save and stop at this step (-1: --steps)"`
+	NoSave       bool     `long:"skip-checkpoint" hidden:"true" description:"write no checkpoints"`
+	NoBar        bool     `long:"disable-progress-bar" hidden:"true" description:"plain lines on a terminal too"`
+	LocalRank    *int     `long:"local-rank" value-name:"N" hidden:"true" description:"refused without an MPI launcher, which says it better"`
+	DoTrain      bool     `long:"do-train" hidden:"true" description:"what bertrain does anyway"`
+	BertModel    string   `long:"bert-model" value-name:"NAME" hidden:"true" description:"never read"`
+	Epochs       *float64 `long:"num-train-epochs" value-name:"X" hidden:"true" description:"never read"`
+	UseEnv       bool     `long:"use-env" hidden:"true" description:"never read"`
+}
+
+func (o *referenceOptions) check() error {
+	switch {
+	case o.Accumulation != nil && *o.Accumulation < 1:
+		return fault.Usagef("--gradient-accumulation-steps %d: must be at least 1", *o.Accumulation)
+	case o.TrainBatch != nil && *o.TrainBatch < 1:
+		return fault.Usagef("--train-batch-size %d: must be at least 1", *o.TrainBatch)
+	case o.TrainBatch != nil && o.Accumulation != nil && *o.TrainBatch%*o.Accumulation != 0:
+		return fault.Usagef("--train-batch-size %d is not divisible by --gradient-accumulation-steps %d", *o.TrainBatch, *o.Accumulation)
+	case o.AfterHalf && !o.After:
+		return fault.WithHint(fault.Usagef("--allreduce-post-accumulation-fp16 goes with --allreduce-post-accumulation"), "the original ignores it alone; --allreduce-precision fp16 needs nothing else")
+	case o.ResumeStep != nil && *o.ResumeStep < -1:
+		return fault.Usagef("--resume-step %d: must be a step, or -1", *o.ResumeStep)
+	case o.StepsThisRun != nil && *o.StepsThisRun < 1 && *o.StepsThisRun != -1:
+		return fault.Usagef("--steps-this-run %d: must be a step, or -1", *o.StepsThisRun)
+	}
+	return nil
+}
+
+// translate sets the options that flags of the original stand for, and says what those do not do.
+func (o *options) translate(env *cli.Env) error {
+	for _, t := range []struct {
+		given    bool
+		by, name string
+		into     *string
+		value    string
+	}{
+		{o.FP16, "--fp16", "precision", &o.Precision, "fp16"},
+		{o.AMP, "--amp", "precision", &o.Precision, "fp16"},
+		{o.After, "--allreduce-post-accumulation", "allreduce", &o.Allreduce, "after"},
+		{o.AfterHalf, "--allreduce-post-accumulation-fp16", "allreduce-precision", &o.Wire, "fp16"},
+	} {
+		if !t.given {
+			continue
+		}
+		if env.Given(t.name) != "" && *t.into != t.value {
+			return fault.Usagef("--%s %s contradicts %s, which means %s", t.name, *t.into, t.by, t.value)
+		}
+		*t.into = t.value
+		o.from[t.name] = t.by
+	}
+	if err := o.checkLauncher(env); err != nil {
+		return err
+	}
+	o.warn(env)
+	return nil
+}
+
+// checkLauncher refuses ranks that PyTorch's launcher started: each would train alone.
+func (o *options) checkLauncher(env *cli.Env) error {
+	world, _ := strconv.Atoi(env.Getenv("WORLD_SIZE"))
+	if env.Launched() || world < 2 && (o.LocalRank == nil || *o.LocalRank < 1) {
+		return nil
+	}
+	return fault.WithHint(fault.Usagef("this is one of several ranks, but no MPI launcher started it: each would train alone"), "start the ranks with mpirun, or with srun --mpi=pmix")
+}
+
+// warn tells of flags that do nothing, and of what a command line of the original leaves to other defaults than ours.
+func (o *options) warn(env *cli.Env) {
+	var idle, differ []string
+	for name, given := range map[string]bool{"--bert-model": o.BertModel != "", "--num-train-epochs": o.Epochs != nil, "--use-env": o.UseEnv} {
+		if given {
+			idle = append(idle, name)
+		}
+	}
+	if len(idle) > 0 {
+		env.Warnf("never read, here as in the original: %s", list(idle))
+	}
+	for name, was := range map[string]string{"learning-rate": "5e-5", "warmup": "0.01", "save-every": "100"} {
+		if o.DoTrain && env.Given(name) == "" && o.from[name] == "" {
+			differ = append(differ, fmt.Sprintf("--%s %s", name, was))
+		}
+	}
+	if len(differ) > 0 {
+		env.Warnf("the original has other defaults, which are not used: %s", list(differ))
+	}
+	if o.NoSave {
+		env.Warnf("--skip-checkpoint: nothing is saved; a run that ends early is lost")
+	}
+}
+
+// divide makes global batch and micro-batch of what is given for each of so many ranks.
+func (o *options) divide(env *cli.Env, ranks int) error {
+	if o.After && ranks == 1 {
+		env.Warnf("one rank alone: there is nothing to reduce, --allreduce-post-accumulation does nothing")
+	}
+	if o.TrainBatch == nil && o.Accumulation == nil {
+		return nil
+	}
+	b := plan.Batch{Global: o.GlobalBatch, Micro: o.MicroBatch, Nodes: 1, Devices: ranks}
+	if o.TrainBatch != nil {
+		accumulation := 1 // the original's default
+		if keep := env.Given("micro-batch") != "" || o.recipe != nil; keep && o.Accumulation == nil {
+			accumulation = max(1, *o.TrainBatch/o.MicroBatch)
+		}
+		b = plan.FromReference(*o.TrainBatch, accumulation, 1, ranks)
+		o.from["global-batch"] = "--train-batch-size"
+	}
+	if o.Accumulation != nil {
+		if b.Global%ranks != 0 || b.Share()%*o.Accumulation != 0 {
+			return fault.Usagef("--gradient-accumulation-steps %d: %d sequences cannot be divided into as many equal micro-batches on %d rank(s)", *o.Accumulation, b.Global, ranks)
+		}
+		b.Micro = b.Share() / *o.Accumulation
+		o.from["micro-batch"] = "--gradient-accumulation-steps"
+	}
+	switch {
+	case env.Given("global-batch") != "" && b.Global != o.GlobalBatch:
+		return fault.Usagef("--global-batch %d contradicts --train-batch-size, which means %d on %d rank(s)", o.GlobalBatch, b.Global, ranks)
+	case env.Given("micro-batch") != "" && b.Micro != o.MicroBatch:
+		return fault.Usagef("--micro-batch %d contradicts --gradient-accumulation-steps, which means %d on %d rank(s)", o.MicroBatch, b.Micro, ranks)
+	}
+	o.GlobalBatch, o.MicroBatch = b.Global, b.Micro
+	return nil
+}
+
+// checkData compares the data with what was said of them.
+func (o *options) checkData(env *cli.Env, set *pretrain.Set) error {
+	type want struct {
+		seq, pred int
+		says      string
+	}
+	wants := []want{{says: "the command line"}, {says: o.Recipe}}
+	if o.SeqLength != nil {
+		wants[0].seq = *o.SeqLength
+	}
+	if o.MaxPred != nil {
+		wants[0].pred = *o.MaxPred
+	}
+	if o.recipe != nil {
+		wants[1].seq, wants[1].pred = o.recipe.SequenceLength, o.recipe.MaxPredictions
+	}
+	for _, w := range wants {
+		if w.seq > 0 && w.seq != set.Seq {
+			return fault.WithHint(fault.Usagef("%s: sequences of %d tokens, %s wants %d", set.Dir, set.Seq, w.says, w.seq), "the length comes from the data: make them with mkpretrain --seq %d, or name the folder of the other phase", w.seq)
+		}
+		if w.pred > 0 && w.pred < set.MaxPred {
+			return fault.WithHint(fault.Usagef("%s: sequences of up to %d predictions, %s wants %d", set.Dir, set.MaxPred, w.says, w.pred), "make the data with mkpretrain --max-pred %d", w.pred)
+		}
+		if w.pred > set.MaxPred {
+			env.Warnf("%s: sequences of up to %d predictions, %s allows %d", set.Dir, set.MaxPred, w.says, w.pred)
+		}
+	}
+	return nil
+}
+
+// checkStart refuses a start that the original's flags do not mean.
+func (o *options) checkStart(env *cli.Env, step int) error {
+	wanted := step
+	if o.ResumeStep != nil && *o.ResumeStep >= 0 {
+		if wanted = *o.ResumeStep; o.Phase2 {
+			wanted -= o.Phase1End // the original counts on
+		}
+	}
+	if wanted != step {
+		return fault.WithHint(fmt.Errorf("--resume-step %d: the newest whole checkpoint of %s is of step %d", *o.ResumeStep, o.Output, step),
+			"move the newer ones away to go back, or start another folder with --init")
+	}
+	if o.recipe != nil && o.recipe.Phase == 2 && step == 0 && o.Init == "" {
+		env.Warnf("%s is a recipe of phase 2, but training starts from random weights: --phase2 --init names a run of phase 1", o.Recipe)
+	}
+	if !o.Resume || step > 0 || o.Init != "" {
+		return nil
+	}
+	err := fmt.Errorf("--resume-from-checkpoint: %s has no checkpoint", o.Output)
+	if foreign, _ := filepath.Glob(filepath.Join(o.Output, "ckpt_*.pt")); len(foreign) > 0 {
+		return fault.WithHint(err, "those of the original are a start, with its moments: --init %s", foreign[len(foreign)-1])
+	}
+	return fault.WithHint(err, "leave the option out: bertrain goes on where there is something to go on from")
+}
+
+// until is the step at which this run stops, 0 when it goes to the end.
+func (o *referenceOptions) until() int {
+	if o.StepsThisRun == nil {
+		return 0
+	}
+	return max(0, *o.StepsThisRun)
+}
+
+// list names things in alphabetical order.
+func list(names []string) string { return strings.Join(slices.Sorted(slices.Values(names)), ", ") }
