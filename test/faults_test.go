@@ -2,7 +2,6 @@ package test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -119,46 +118,6 @@ func TestErrorOfAllRanksIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestFullDiskLeavesNoHalfCheckpoint(t *testing.T) {
-	needData(t)
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=300k", "none", dir).CombinedOutput(); err != nil {
-		t.Skipf("skipped: cannot make a small file system here: %s", out)
-	}
-	defer exec.Command("umount", dir).Run()
-	r := sh(t, trainLine(0, dir, "--steps 5"))
-	checkFault(t, r, 1, []string{"save step 5", "no space left on device"})
-	if left, _ := filepath.Glob(filepath.Join(dir, "*step-*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-}
-
-func TestDamagedCheckpointIsSkipped(t *testing.T) {
-	needData(t)
-	out := t.TempDir()
-	must(t, trainLine(0, out, "--steps 4 --save-every 1 --keep 2"))
-	damage(t, filepath.Join(out, "step-00000004", "model.safetensors"))
-	r := must(t, trainLine(0, out, "--steps 4 --save-every 1"))
-	for _, want := range []string{"warning: ", "step-00000004", "SHA-256", "going on from step 3"} {
-		if !strings.Contains(r.stderr, want) {
-			t.Errorf("standard error does not say %q:\n%s", want, r.stderr)
-		}
-	}
-}
-
-// A run whose checkpoints are all damaged must not start anew by itself: that would remove its metrics.
-func TestOnlyDamagedCheckpoints(t *testing.T) {
-	needData(t)
-	out := t.TempDir()
-	must(t, trainLine(0, out, "--steps 2"))
-	damage(t, filepath.Join(out, "step-00000002", "model.safetensors"))
-	r := sh(t, trainLine(0, out, "--steps 2"))
-	checkFault(t, r, 1, []string{"no checkpoint is whole", "hint: "})
-	if n := len(steps(t, out)); n != 2 {
-		t.Errorf("%d steps left in metrics.jsonl", n)
-	}
-}
-
 func damage(t *testing.T, name string) {
 	t.Helper()
 	data, err := os.ReadFile(name)
@@ -239,11 +198,7 @@ func TestRanksThatDifferAreRefused(t *testing.T) {
 func TestSecondRunInTheSameFolderIsRefused(t *testing.T) {
 	needData(t)
 	out := t.TempDir()
-	first := exec.Command("bash", "-c", "exec "+trainLine(0, out, "--steps 100000 --save-every 0"))
-	first.Env = environment()
-	if err := first.Start(); err != nil {
-		t.Fatal(err)
-	}
+	first := start(t, trainLine(0, out, "--steps 100000 --save-every 0"))
 	defer first.Wait()
 	defer first.Process.Kill()
 	waitFor(t, filepath.Join(out, "metrics.jsonl"))

@@ -152,6 +152,15 @@ func Verify(dir string) error {
 	if err := json.Unmarshal(text, &parts); err != nil || len(parts) == 0 {
 		return fmt.Errorf("checkpoint %s: %s is damaged", dir, doneName)
 	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("checkpoint %s: %w", dir, err)
+	}
+	for _, e := range entries { // a README may be added, but tensors are never read unchecked
+		if _, listed := parts[e.Name()]; !listed && filepath.Ext(e.Name()) == ".safetensors" {
+			return fmt.Errorf("checkpoint %s: %s does not list %s", dir, doneName, e.Name())
+		}
+	}
 	for name, want := range parts {
 		got, err := hashPart(filepath.Join(dir, name))
 		if err != nil {

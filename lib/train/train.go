@@ -277,6 +277,11 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 	if err := t.measurePeak(); err != nil {
 		return s, err
 	}
+	if t.comm.Rank() == 0 {
+		if err := ckpt.Writable(t.opt.Out); err != nil {
+			return s, err
+		}
+	}
 	if err := t.unmark(doneMark, stoppedMark); err != nil {
 		return s, err
 	}
