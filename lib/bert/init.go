@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"hpcbert/kernels"
+	"hpcbert/lib/philox"
 )
 
 // Init sets all weights to their initial values as the reference does: dense layers that it fuses with their activation start uniform in
@@ -61,7 +62,7 @@ func fill(values []float32, first int, init Init, seed uint64, name string) {
 	hash.Write([]byte(name))
 	for i := 0; i < len(values); i += 4 {
 		block := uint64(first+i) / 4
-		bits := philox([4]uint32{uint32(block), uint32(block >> 32), hash.Sum32(), initDomain}, seed)
+		bits := philox.Block([4]uint32{uint32(block), uint32(block >> 32), hash.Sum32(), initDomain}, seed)
 		draws := uniforms(bits, init.Scale)
 		if init.Form == InitNormal {
 			draws = normals(bits, init.Scale)

@@ -1,6 +1,10 @@
 package bert
 
-import "math"
+import (
+	"math"
+
+	"hpcbert/lib/philox"
+)
 
 // number is what the oracle computes in: float64 for the truth, float32 for the plainest implementation in the models' precision.
 type number interface{ float32 | float64 }
@@ -266,7 +270,7 @@ func (o *oracle[N]) keep(p float64, sample int32, site, row uint32, column int) 
 	if !o.o.Dropout || p == 0 {
 		return 1
 	}
-	words := philox([4]uint32{uint32(column / 8), row, uint32(sample), o.o.Step*4096 + site}, o.o.Seed)
+	words := philox.Block([4]uint32{uint32(column / 8), row, uint32(sample), o.o.Step*4096 + site}, o.o.Seed)
 	draw := words[column%8/2] >> (16 * (column % 2)) & 0xffff
 	if draw < uint32(math.Round(p*65536)) {
 		return 0
