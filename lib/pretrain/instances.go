@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
-	"math/bits"
 	"slices"
 	"strings"
 	"unicode"
@@ -152,15 +150,11 @@ func (x *Instances) RandomNext() int {
 // maker makes instances; its random draws come in the reference's order.
 type maker struct {
 	*Instances
-	rng   *twister
-	vocab *wordpiece.Vocabulary
-	docs  *Documents
+	masker
+	rng  *twister
+	docs *Documents
 
-	chunk    [][]int32             // sentences collected for the next instance
-	words    []int32               // what is masked together: the first position, and in the low wordBits the number of pieces
-	original [maxInstanceIDs]int32 // ids before they were masked, by position
-
-	continues []bool // by id: the piece continues a word; nil when every piece is masked alone
+	chunk [][]int32 // sentences collected for the next instance
 }
 
 // makeIn makes the instances of a shard (spec: pretraining 1.6) in the memory of others that are needed no more. The documents are shuffled
@@ -170,7 +164,8 @@ func makeIn(ctx context.Context, x *Instances, docs *Documents, vocab *wordpiece
 		return nil, err
 	}
 	x.Options = o
-	m := &maker{Instances: x, rng: newTwister(o.Seed), vocab: vocab, docs: docs}
+	rng := newTwister(o.Seed)
+	m := &maker{Instances: x, rng: rng, docs: docs, masker: masker{draws: rng, vocab: vocab, prob: o.MaskedLMProb, most: o.MaxPred}}
 	if o.WholeWords {
 		m.continues = continuations(vocab)
 	}
@@ -309,91 +304,7 @@ func (m *maker) emit(a, b [][]int32, randomNext bool) {
 	m.tokens = appendSpan(append(m.tokens, m.vocab.Cls), a, ofA)
 	m.tokens = appendSpan(append(m.tokens, m.vocab.Sep), b, ofB)
 	m.tokens = append(m.tokens, m.vocab.Sep)
-	m.mask(m.tokens[row.ids:])
+	m.positions, m.labels = m.mask(m.tokens[row.ids:], m.positions, m.labels)
 	row.masked = len(m.positions) - row.mask
 	m.rows = append(m.rows, row)
-}
-
-// wordBits hold the number of a word's pieces.
-const wordBits = 10
-
-// mask chooses the tokens to predict, replaces them in ids, and appends their positions and original ids, ascending. A word with more
-// pieces than are still to be chosen is passed over.
-func (m *maker) mask(ids []int32) {
-	m.candidates(ids)
-	m.rng.shuffleSmall(m.words)
-	left := m.toPredict(len(ids))
-	var chosen [maxInstanceIDs / 64]uint64
-	for _, w := range m.words {
-		if left == 0 {
-			break
-		}
-		pieces := int(w & (1<<wordBits - 1))
-		if pieces > left {
-			continue
-		}
-		left -= pieces
-		for p := w >> wordBits; pieces > 0; p++ {
-			if m.special(ids[p]) {
-				continue
-			}
-			chosen[p/64] |= 1 << (p % 64)
-			m.original[p] = ids[p]
-			m.replace(ids, p)
-			pieces--
-		}
-	}
-	for k, word := range chosen {
-		for ; word != 0; word &= word - 1 {
-			p := int32(64*k + bits.TrailingZeros64(word))
-			m.positions, m.labels = append(m.positions, p), append(m.labels, m.original[p])
-		}
-	}
-}
-
-// candidates lists the words of ids that may be masked. As in the original, a piece that continues a word belongs to the one before it
-// even where B begins with it.
-func (m *maker) candidates(ids []int32) {
-	m.words = slices.Grow(m.words[:0], len(ids))[:len(ids)]
-	n := 0
-	for p, id := range ids {
-		if m.special(id) {
-			continue
-		}
-		if m.continues != nil && n > 0 && m.continues[id] {
-			m.words[n-1]++
-			continue
-		}
-		m.words[n] = int32(p<<wordBits | 1)
-		n++
-	}
-	m.words = m.words[:n]
-}
-
-// special tells [CLS] and [SEP], which are never masked.
-func (m *maker) special(id int32) bool { return id == m.vocab.Cls || id == m.vocab.Sep }
-
-// continuations tells by id which pieces continue a word.
-func continuations(vocab *wordpiece.Vocabulary) []bool {
-	list := make([]bool, vocab.Size())
-	for id, token := range vocab.Tokens {
-		list[id] = strings.HasPrefix(token, "##")
-	}
-	return list
-}
-
-// toPredict returns how many of n tokens are to be predicted; halves are rounded to even.
-func (m *maker) toPredict(n int) int {
-	return min(m.Options.MaxPred, max(1, int(math.RoundToEven(float64(n)*m.Options.MaskedLMProb))))
-}
-
-// replace puts [MASK] for four fifths of the ids, leaves a tenth, and puts any id for the rest.
-func (m *maker) replace(ids []int32, p int32) {
-	switch {
-	case m.rng.random() < 0.8:
-		ids[p] = m.vocab.Mask
-	case m.rng.random() < 0.5:
-	default:
-		ids[p] = int32(m.rng.below(m.vocab.Size()))
-	}
 }

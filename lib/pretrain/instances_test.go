@@ -100,12 +100,12 @@ func TestMask(t *testing.T) {
 		words = append(words, string(c))
 	}
 	v := lineVocabulary(t, words...)
-	m := &maker{Instances: &Instances{Options: Options{MaxPred: 5, MaskedLMProb: 0.15}}, rng: newTwister(1), vocab: v}
+	m := &masker{draws: newTwister(1), vocab: v, prob: 0.15, most: 5}
 	id := v.ID
 	ids := []int32{v.Cls, id("a"), id("b"), id("c"), id("d"), v.Sep, id("e"), id("f"), id("g"), v.Sep}
-	m.mask(ids)
+	positions, labels := m.mask(ids, nil, nil)
 	want := []int32{v.Cls, id("a"), id("b"), id("c"), v.Mask, v.Sep, id("e"), id("f"), v.Mask, v.Sep}
-	if diff := cmp.Diff([][]int32{want, {4, 8}, {id("d"), id("g")}}, [][]int32{ids, m.positions, m.labels}); diff != "" {
+	if diff := cmp.Diff([][]int32{want, {4, 8}, {id("d"), id("g")}}, [][]int32{ids, positions, labels}); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -114,11 +114,9 @@ func TestMask(t *testing.T) {
 func TestMaskedCount(t *testing.T) {
 	v := lineVocabulary(t, "a")
 	for length, want := range map[int]int{5: 1, 10: 2, 30: 4, 50: 8, 70: 10, 110: 16, 128: 19, 512: 77} {
-		m := &maker{Instances: &Instances{Options: Options{MaxPred: 1000, MaskedLMProb: 0.15}}, rng: newTwister(1), vocab: v}
-		ids := make([]int32, length)
-		m.mask(ids)
-		if len(m.labels) != want {
-			t.Errorf("%d tokens: %d masked, want %d", length, len(m.labels), want)
+		m := &masker{draws: newTwister(1), vocab: v, prob: 0.15, most: 1000}
+		if _, labels := m.mask(make([]int32, length), nil, nil); len(labels) != want {
+			t.Errorf("%d tokens: %d masked, want %d", length, len(labels), want)
 		}
 	}
 }

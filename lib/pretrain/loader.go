@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"hpcbert/lib/fault"
@@ -18,11 +19,12 @@ type Sample struct {
 	NextSentence    int32
 }
 
-// Loader delivers samples by their numbers in the order of training. It holds the shard in use and reads the next one ahead: at most
-// two are in memory. One goroutine may use it at a time.
+// Loader delivers rows by their numbers in the order of training. It holds the shard in use and reads the next one ahead. One goroutine may use
+// it at a time.
 type Loader struct {
 	set   *Set
 	order Order
+	mask  *Masking // nil = as in the shards
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -38,9 +40,10 @@ type pending struct {
 	err   error
 }
 
-// NewLoader returns a loader of the set's rows in the given order. It stops with ctx; Close it in any case.
-func NewLoader(ctx context.Context, set *Set, order Order) *Loader {
-	l := &Loader{set: set, order: order, held: map[int]*pending{}}
+// NewLoader returns a loader of the set's rows in the given order, with masks as in the shards when mask is nil. It stops with ctx; Close it in
+// any case.
+func NewLoader(ctx context.Context, set *Set, order Order, mask *Masking) *Loader {
+	l := &Loader{set: set, order: order, mask: mask, held: map[int]*pending{}}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	return l
 }
@@ -55,18 +58,47 @@ func (l *Loader) Close() {
 // ahead is the key in held of the shard that is read ahead, until its file is asked for.
 const ahead = -1
 
-// Fetch returns the samples of these numbers, which ascend. The samples share no memory with the loader.
-func (l *Loader) Fetch(globals []int64) ([]Sample, error) {
-	samples := make([]Sample, len(globals))
-	for i, g := range globals {
-		file, row, _ := l.order.At(g)
+// Row is a row of a shard in memory, which stays there as long as one of its rows is in use.
+type Row struct {
+	shard *Shard
+	row   int
+	mask  *Masking
+	epoch int
+	index int64 // in the whole set
+}
+
+// Fetch returns the rows of n samples, from number first on.
+func (l *Loader) Fetch(first int64, n int) ([]Row, error) {
+	rows := make([]Row, n)
+	for i := range rows {
+		g := first + int64(i)
+		file, row, epoch := l.order.At(g)
 		shard, err := l.shard(file, g)
 		if err != nil {
 			return nil, err
 		}
-		samples[i] = shard.sample(row)
+		rows[i] = Row{shard, row, l.mask, epoch, l.set.index(file, row)}
 	}
-	return samples, nil
+	return rows, nil
+}
+
+// Size returns how many tokens a row has and how many of them are to be predicted.
+func (r Row) Size() (tokens, masked int) {
+	tokens = r.shard.Tokens(r.row)
+	if r.mask != nil {
+		return tokens, r.mask.toPredict(tokens)
+	}
+	positions, _ := r.shard.targets(r.row)
+	return tokens, len(positions)
+}
+
+// Sample copies the row without its padding, with masks drawn anew where the loader draws them.
+func (r Row) Sample() Sample {
+	x := r.shard.sample(r.row)
+	if r.mask != nil {
+		r.mask.draw(&x, uint64(r.epoch), uint64(r.index))
+	}
+	return x
 }
 
 // shard returns a file's shard, which sample g needs; when it becomes the one in use, the shard after it is read ahead.
@@ -117,6 +149,34 @@ func (l *Loader) readAhead(file int, g int64) {
 			}
 		}
 	})
+}
+
+// HeldRows returns the most rows of shards that a loader and one fetch of n rows have in memory: those of the shards that lie in it as a whole, two
+// at its ends and the one that is read ahead.
+func (s *Set) HeldRows(n int) int {
+	rows := slices.Sorted(slices.Values(s.Rows))
+	held, inside := 0, 0
+	for _, r := range rows[max(0, len(rows)-3):] {
+		held += r
+	}
+	for _, r := range rows {
+		if r <= n {
+			inside += r
+		}
+	}
+	if len(rows) == 1 {
+		return held
+	}
+	return held + min(n, inside)
+}
+
+// index returns the number of a row in the set: its files one after the other.
+func (s *Set) index(file, row int) int64 {
+	n := int64(row)
+	for _, rows := range s.Rows[:file] {
+		n += int64(rows)
+	}
+	return n
 }
 
 // load reads a file of the set and checks that it is still what OpenSet saw.

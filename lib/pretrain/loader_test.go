@@ -139,21 +139,20 @@ func TestLoader(t *testing.T) {
 		set := setOf(t, rows...)
 		for name, order := range map[string]Order{"file order": NewFileOrder(set), "shuffled": NewShuffledOrder(set, 3)} {
 			for _, batch := range []int{1, 4, 7} {
-				l := NewLoader(context.Background(), set, order)
-				for g := int64(0); g < int64(3*set.TotalRows()); {
-					var globals []int64
-					for range batch {
-						globals = append(globals, g)
-						g += 2 // as one of two ranks would
-					}
-					samples, err := l.Fetch(globals)
+				l := NewLoader(context.Background(), set, order, nil)
+				for g := int64(0); g < int64(3*set.TotalRows()); g += int64(batch) {
+					fetched, err := l.Fetch(g, batch)
 					if err != nil {
 						t.Fatal(err)
 					}
-					for i, s := range samples {
-						file, row, _ := order.At(globals[i])
-						if diff := cmp.Diff(wantSample(file, row), s); diff != "" {
-							t.Fatalf("%v %s, sample %d: %s", rows, name, globals[i], diff)
+					for i, row := range fetched {
+						file, at, _ := order.At(g + int64(i))
+						want := wantSample(file, at)
+						if diff := cmp.Diff(want, row.Sample()); diff != "" {
+							t.Fatalf("%v %s, sample %d: %s", rows, name, g+int64(i), diff)
+						}
+						if tokens, masked := row.Size(); tokens != len(want.InputIDs) || masked != len(want.MaskedIDs) {
+							t.Errorf("%v %s, sample %d: %d tokens, %d masked", rows, name, g+int64(i), tokens, masked)
 						}
 					}
 				}
@@ -179,13 +178,13 @@ func wantSample(file, row int) Sample {
 func TestLoaderErrors(t *testing.T) {
 	set := setOf(t, 4, 4)
 	set.VocabSize = 100
-	l := NewLoader(context.Background(), set, NewFileOrder(set))
+	l := NewLoader(context.Background(), set, NewFileOrder(set), nil)
 	defer l.Close()
-	if _, err := l.Fetch([]int64{0, 3}); err != nil {
+	if _, err := l.Fetch(0, 4); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the error stays
-		_, err := l.Fetch([]int64{3, 4})
+		_, err := l.Fetch(3, 2)
 		if err == nil || !strings.Contains(err.Error(), "x_training_1.hdf5: row 0: input_ids is 100 in column 1, beyond a vocabulary of 100") || fault.HintOf(err) == "" {
 			t.Errorf("error %v", err)
 		}
@@ -199,21 +198,21 @@ func TestLoaderErrors(t *testing.T) {
 	if err := os.WriteFile(set.Files[1], data[:len(data)-1], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l = NewLoader(context.Background(), set, NewFileOrder(set))
+	l = NewLoader(context.Background(), set, NewFileOrder(set), nil)
 	defer l.Close()
-	if _, err := l.Fetch([]int64{6}); err == nil || !strings.Contains(err.Error(), set.Files[1]+": truncated file") {
+	if _, err := l.Fetch(6, 1); err == nil || !strings.Contains(err.Error(), set.Files[1]+": truncated file") {
 		t.Errorf("truncated shard: error %v", err)
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())
 	set = setOf(t, 4, 4)
-	l = NewLoader(ctx, set, NewFileOrder(set))
+	l = NewLoader(ctx, set, NewFileOrder(set), nil)
 	defer l.Close()
-	if _, err := l.Fetch([]int64{0}); err != nil {
+	if _, err := l.Fetch(0, 1); err != nil {
 		t.Fatal(err)
 	}
 	cancel()
-	if _, err := l.Fetch([]int64{5}); !errors.Is(err, context.Canceled) {
+	if _, err := l.Fetch(5, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: error %v", err)
 	}
 }

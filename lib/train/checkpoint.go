@@ -16,6 +16,7 @@ import (
 	"hpcbert/lib/ckpt"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/optim"
+	"hpcbert/lib/pretrain"
 	"hpcbert/lib/stream"
 )
 
@@ -41,6 +42,7 @@ type state struct {
 	Scaler     *optim.Scaler `json:"scaler"`
 	FileOrder  bool          `json:"file_order"`
 	Dropout    bool          `json:"dropout"`
+	Masking    string        `json:"masking,omitempty"`   // as pretrain.Masking says; none = static
 	Precision  string        `json:"precision,omitempty"` // "fp32", "bf16" or "fp16"; may change at a resume
 	Rows       []int         `json:"rows"`                // of each training file, in name order
 	Seq        int           `json:"sequence_length"`
@@ -50,7 +52,7 @@ type state struct {
 
 func (t *Trainer) state() state {
 	return state{Step: t.step, Samples: t.samples(), Epoch: t.epoch(), GlobalBatch: t.opt.GlobalBatch, Seed: t.opt.Seed,
-		Schedule: t.schedule, Optimizer: t.opt.Optimizer, Scaler: t.scaler, FileOrder: t.opt.FileOrder, Dropout: t.dropout, Precision: t.precision(), Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256()}
+		Schedule: t.schedule, Optimizer: t.opt.Optimizer, Scaler: t.scaler, FileOrder: t.opt.FileOrder, Masking: t.mask.String(), Dropout: t.dropout, Precision: t.precision(), Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256()}
 }
 
 // host returns device memory for reading: itself where the host can read it, else a copy. Synchronize the stream first.
@@ -107,6 +109,9 @@ func (t *Trainer) resume(dir string) error {
 	return t.loadMoments(dir)
 }
 
+// unmasked draws no masks: they are the shards'.
+var unmasked *pretrain.Masking
+
 // change tells in what today's options would make another run of it: "seed was 1, now it is 2"; "" when in nothing.
 func (t *Trainer) change(was state) string {
 	now := t.state()
@@ -116,7 +121,7 @@ func (t *Trainer) change(was state) string {
 	}{
 		{"global batch", was.GlobalBatch, now.GlobalBatch}, {"seed", was.Seed, now.Seed}, {"steps", was.Steps, now.Steps},
 		{"learning rate", was.Base, now.Base}, {"warm-up", was.Warmup, now.Warmup}, {"schedule", was.Name, now.Name}, {"degree of the schedule", was.Degree, now.Degree},
-		{"optimizer", was.Optimizer, now.Optimizer}, {"file order", was.FileOrder, now.FileOrder},
+		{"optimizer", was.Optimizer, now.Optimizer}, {"file order", was.FileOrder, now.FileOrder}, {"masking", cmp.Or(was.Masking, unmasked.String()), now.Masking},
 		{"dropout", was.Dropout, now.Dropout}, {"vocabulary", was.Vocabulary, now.Vocabulary}, {"sequence length", was.Seq, now.Seq},
 		{"number of training files", len(was.Rows), len(now.Rows)},
 	} {

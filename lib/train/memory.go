@@ -31,8 +31,7 @@ func (p Plan) Total() int64 { return p.Memory.Total() + p.Optimizer + p.Scratch 
 
 // microBatch is the most sequences that this rank ever computes at once.
 func (t *Trainer) microBatch() int {
-	first, end := shareOf(t.opt.GlobalBatch, t.comm.Rank(), t.comm.Size())
-	return min(t.opt.MicroBatch, end-first)
+	return min(t.opt.MicroBatch, largestShare(t.opt.GlobalBatch, t.comm.Size()))
 }
 
 func (t *Trainer) limits(micro int) bert.Limits {
@@ -54,18 +53,12 @@ func (t *Trainer) plan(cfg *bert.Config, micro int, mode bert.Mode) (Plan, error
 	return plan, nil
 }
 
-// dataBytes counts the shard in use and the one that is read ahead, and the samples of four updates: being read, waiting, at work and packed.
+// dataBytes counts the shards in memory and the batches of four updates: being packed, waiting twice and at work.
 // Go's collector lets memory grow to twice what is in use.
 func (t *Trainer) dataBytes() int64 {
-	rows := slices.Clone(t.set.Rows)
-	slices.Sort(rows)
-	held := 0
-	for _, n := range rows[max(0, len(rows)-2):] {
-		held += n
-	}
-	first, end := shareOf(t.opt.GlobalBatch, t.comm.Rank(), t.comm.Size())
-	row, sample := 6*t.set.Seq+8*t.set.MaxPred+1, 8*(t.set.Seq+t.set.MaxPred)
-	return 2 * (int64(held)*int64(row) + 4*int64(end-first)*int64(sample))
+	row, sequence := 6*t.set.Seq+8*t.set.MaxPred+1, 12*t.set.Seq+8*t.set.MaxPred
+	batches := 4 * largestShare(t.opt.GlobalBatch, t.comm.Size())
+	return 2 * (int64(t.set.HeldRows(t.opt.GlobalBatch))*int64(row) + int64(batches)*int64(sequence))
 }
 
 // fit sets the plan, tells of it, and refuses one that some node has no room for, on all ranks alike. The ranks of a node have equal parts

@@ -79,7 +79,7 @@ func (t *Trainer) runLine() map[string]any {
 	line := map[string]any{
 		"run": "pretraining", "time": time.Now().UTC().Format(time.RFC3339), "ranks": t.comm.Size(), "host": t.comm.Host(),
 		"global_batch": o.GlobalBatch, "micro_batch": o.MicroBatch, "steps": o.Steps, "seed": o.Seed, "optimizer": o.Optimizer.Name, "schedule": o.Schedule.Name,
-		"base_learning_rate": o.Schedule.Base, "warmup": o.Schedule.Warmup, "shard_optimizer": o.Reduction.Shard, "parameters": t.Parameters(), "sequence_length": t.set.Seq, "data": t.set.Dir,
+		"base_learning_rate": o.Schedule.Base, "warmup": o.Schedule.Warmup, "shard_optimizer": o.Reduction.Shard, "parameters": t.Parameters(), "sequence_length": t.set.Seq, "data": t.set.Dir, "masking": t.mask.String(),
 		"hidden_size": t.model.Config.HiddenSize, "num_hidden_layers": t.model.Config.NumHiddenLayers, "vocab_size": t.model.Config.VocabSize,
 		"device": t.dev.Name(), "threads": t.dev.Threads(), "peak_gflop_per_s": t.peak,
 		"precision": t.precision(), "checkpoint_activations": o.Mode&bert.CheckpointActivations != 0,

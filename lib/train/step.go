@@ -2,7 +2,6 @@ package train
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"math"
 	"math/bits"
@@ -11,48 +10,7 @@ import (
 	"hpcbert/kernels"
 	"hpcbert/lib/bert"
 	"hpcbert/lib/optim"
-	"hpcbert/lib/pretrain"
 )
-
-// share is a rank's part of the global batch of one update.
-type share struct {
-	first   int // index of samples[0] in the global batch
-	samples []pretrain.Sample
-	err     error
-}
-
-// shareOf returns which samples of a global batch belong to a rank: contiguous, sizes that differ by at most one.
-func shareOf(batch, rank, size int) (first, end int) {
-	return batch * rank / size, batch * (rank + 1) / size
-}
-
-// prefetch reads the shares of the coming updates while the current one is computed.
-func (t *Trainer) prefetch(ctx context.Context) <-chan share {
-	out := make(chan share, 1)
-	loader := pretrain.NewLoader(ctx, t.set, t.order)
-	first, end := shareOf(t.opt.GlobalBatch, t.comm.Rank(), t.comm.Size())
-	go func() {
-		defer close(out)
-		defer loader.Close()
-		for batch := t.batches(); ; batch++ {
-			globals := make([]int64, 0, end-first)
-			for i := first; i < end; i++ {
-				globals = append(globals, batch*int64(t.opt.GlobalBatch)+int64(i))
-			}
-			s := share{first: first}
-			s.samples, s.err = loader.Fetch(globals)
-			select {
-			case out <- s:
-			case <-ctx.Done():
-				return
-			}
-			if s.err != nil {
-				return
-			}
-		}
-	}()
-	return out
-}
 
 // measure is what one update showed, over all ranks.
 type measure struct {
@@ -71,7 +29,7 @@ func (m *measure) loss() float64 { return m.mlmLoss + m.nspLoss }
 // update computes the gradient of the global batch and applies it. A batch whose gradients overflow under a dynamic loss scale is used up
 // without an update: the step and with it the learning rate stay, the data go on.
 func (t *Trainer) update(b share) (*measure, error) {
-	micros := t.microBatches(b)
+	micros := b.micros
 	m, err := t.countTargets(micros)
 	if err != nil {
 		return nil, err
@@ -185,44 +143,13 @@ func (t *Trainer) gather(m *measure, r bert.Result) error {
 	return nil
 }
 
-// microBatches packs the share's samples, without padding.
-func (t *Trainer) microBatches(b share) []*bert.Batch {
-	var out []*bert.Batch
-	for first := 0; first < len(b.samples); first += t.opt.MicroBatch {
-		end := min(first+t.opt.MicroBatch, len(b.samples))
-		out = append(out, Pack(b.samples[first:end], b.first+first))
-	}
-	return out
-}
-
-// Pack lays sequences one behind the other. Samples are numbered from first, their place in the step's global batch.
-func Pack(samples []pretrain.Sample, first int) *bert.Batch {
-	b := &bert.Batch{CuSeqlens: []int32{0}}
-	for i, s := range samples {
-		start := int32(len(b.IDs))
-		b.IDs = append(b.IDs, s.InputIDs...)
-		b.Segments = append(b.Segments, s.SegmentIDs...)
-		for p := range s.InputIDs {
-			b.Positions = append(b.Positions, int32(p))
-		}
-		for _, p := range s.MaskedPositions {
-			b.MaskedRows = append(b.MaskedRows, start+p)
-		}
-		b.MaskedIDs = append(b.MaskedIDs, s.MaskedIDs...)
-		b.CuSeqlens = append(b.CuSeqlens, int32(len(b.IDs)))
-		b.Samples = append(b.Samples, int32(first+i))
-		b.NextSentence = append(b.NextSentence, s.NextSentence)
-	}
-	return b
-}
-
 // errStopped ends an update that was given up because a signal asked for the end.
 var errStopped = errors.New("stopped")
 
 // stopBefore tells all ranks alike whether to give the update up before micro-batch i. Ranks ask together: only before micro-batches that
 // every rank has, and seldom enough that waiting for each other costs nothing.
 func (t *Trainer) stopBefore(i int) (bool, error) {
-	least := (t.opt.GlobalBatch/t.comm.Size() + t.opt.MicroBatch - 1) / t.opt.MicroBatch // micro-batches of the smallest share
+	least := (smallestShare(t.opt.GlobalBatch, t.comm.Size()) + t.opt.MicroBatch - 1) / t.opt.MicroBatch // micro-batches of the smallest share
 	if i >= least || i%t.pace.every() != 0 {
 		return false, nil
 	}

@@ -24,33 +24,35 @@ import (
 
 // Options says what to train and how.
 type Options struct {
-	Out          string // folder of checkpoints and metrics
-	Init         string // checkpoint, or folder of a run, to start from; "" = random weights
-	InitStep     int    // update whose checkpoint of Init it must be; 0 = any
-	ResetMoments bool   // start from Init's weights alone
-	Seed         uint64
-	GlobalBatch  int            // sequences of an update, over all ranks
-	MicroBatch   int            // sequences computed at once on a rank
-	Steps        int            // updates; also the length of the schedule
-	SaveEvery    int            // updates between checkpoints; 0 = at the end only
-	Keep         int            // newest checkpoints kept; 0 = all
-	SaveSync     bool           // training waits while a checkpoint is written: no memory for a copy
-	Deadline     time.Time      // when everything must be saved and over; zero = never
-	Until        int            // update at which this run saves and stops; 0 = Steps
-	SaveNothing  bool           // no checkpoints at all
-	LogEvery     int            // updates between metrics lines
-	DLLogger     string         // file of the reference's log; "" = none
-	Began        time.Time      // when the program did
-	Schedule     optim.Schedule // its Steps are those above
-	Optimizer    optim.Options
-	Scaling      optim.Scaling // of the loss
-	Reduction    Reduction
-	FileOrder    bool                          // rows in the order of the files, not shuffled
-	Mode         bert.Mode                     // how to compute: CheckpointActivations, BFloat16 or Float16
-	Memory       int64                         // available on this node, bytes
-	Warn         func(format string, a ...any) // told what the user should know; never nil
-	Planned      func(Plan)                    // told the memory before it is taken; never nil
-	Hooks        Hooks
+	Out            string // folder of checkpoints and metrics
+	Init           string // checkpoint, or folder of a run, to start from; "" = random weights
+	InitStep       int    // update whose checkpoint of Init it must be; 0 = any
+	ResetMoments   bool   // start from Init's weights alone
+	Seed           uint64
+	GlobalBatch    int            // sequences of an update, over all ranks
+	MicroBatch     int            // sequences computed at once on a rank
+	Steps          int            // updates; also the length of the schedule
+	SaveEvery      int            // updates between checkpoints; 0 = at the end only
+	Keep           int            // newest checkpoints kept; 0 = all
+	SaveSync       bool           // training waits while a checkpoint is written: no memory for a copy
+	Deadline       time.Time      // when everything must be saved and over; zero = never
+	Until          int            // update at which this run saves and stops; 0 = Steps
+	SaveNothing    bool           // no checkpoints at all
+	LogEvery       int            // updates between metrics lines
+	DLLogger       string         // file of the reference's log; "" = none
+	Began          time.Time      // when the program did
+	Schedule       optim.Schedule // its Steps are those above
+	Optimizer      optim.Options
+	Scaling        optim.Scaling // of the loss
+	Reduction      Reduction
+	FileOrder      bool                          // rows in the order of the files, not shuffled
+	DynamicMasking bool                          // masks drawn anew in each epoch, not as in the shards
+	WholeWords     bool                          // with DynamicMasking: all pieces of a word are masked or none
+	Mode           bert.Mode                     // how to compute: CheckpointActivations, BFloat16 or Float16
+	Memory         int64                         // available on this node, bytes
+	Warn           func(format string, a ...any) // told what the user should know; never nil
+	Planned        func(Plan)                    // told the memory before it is taken; never nil
+	Hooks          Hooks
 }
 
 // Report is what the caller shows of a step.
@@ -89,6 +91,7 @@ type Trainer struct {
 	peak      float64 // GFLOP/s of all ranks together, for MFU; 0 = unknown
 	set       *pretrain.Set
 	order     pretrain.Order
+	mask      *pretrain.Masking // nil = as in the shards
 	metrics   *metrics
 	log       *dllogger
 	unigram   *unigram
@@ -146,6 +149,12 @@ func check(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device
 	t.order = pretrain.NewShuffledOrder(t.set, opt.Seed)
 	if opt.FileOrder {
 		t.order = pretrain.NewFileOrder(t.set)
+	}
+	if opt.DynamicMasking {
+		var err error
+		if t.mask, err = pretrain.NewMasking(t.set, opt.Seed, opt.WholeWords); err != nil {
+			return nil, err
+		}
 	}
 	t.schedule = opt.Schedule
 	t.schedule.Steps = opt.Steps
@@ -251,6 +260,12 @@ func (t *Trainer) epoch() (epoch int) {
 	return epoch
 }
 
+// feed reads this rank's share of the data.
+func (t *Trainer) feed() *feed {
+	return &feed{config: t.model.Config, set: t.set, order: t.order, mask: t.mask, global: t.opt.GlobalBatch, micro: t.opt.MicroBatch, end: endless,
+		rank: t.comm.Rank(), ranks: t.comm.Size()}
+}
+
 // Step returns the updates done so far.
 func (t *Trainer) Step() int { return t.step }
 
@@ -294,7 +309,7 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 	}
 	defer t.log.close()
 	ctx, cancel := context.WithCancel(ctx)
-	batches := t.prefetch(ctx)
+	batches := t.feed().start(ctx, t.batches())
 	defer func() {
 		cancel()
 		for range batches { // until the reader has ended

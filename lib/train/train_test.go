@@ -10,33 +10,17 @@ import (
 	"hpcbert/lib/pretrain"
 )
 
-func TestSharesCoverTheGlobalBatch(t *testing.T) {
-	for _, c := range []struct{ batch, size int }{{32, 1}, {32, 2}, {32, 3}, {7, 4}, {4, 4}, {65536, 96}} {
-		next, smallest, largest := 0, c.batch, 0
-		for rank := range c.size {
-			first, end := shareOf(c.batch, rank, c.size)
-			if first != next {
-				t.Errorf("batch %d on %d ranks: rank %d starts at %d, not %d", c.batch, c.size, rank, first, next)
-			}
-			next, smallest, largest = end, min(smallest, end-first), max(largest, end-first)
-		}
-		if next != c.batch || largest-smallest > 1 {
-			t.Errorf("batch %d on %d ranks: ends at %d, shares of %d to %d", c.batch, c.size, next, smallest, largest)
-		}
-	}
-}
-
 func TestPack(t *testing.T) {
 	b := Pack([]pretrain.Sample{
 		{InputIDs: []int32{101, 5, 102}, SegmentIDs: []int32{0, 0, 1}, MaskedPositions: []int32{1}, MaskedIDs: []int32{7}, NextSentence: 1},
 		{InputIDs: []int32{101, 8, 9, 102}, SegmentIDs: []int32{0, 0, 1, 1}, MaskedPositions: []int32{1, 2}, MaskedIDs: []int32{3, 4}},
-	}, 6)
+	}, []int32{6, 9})
 	for _, c := range []struct {
 		what      string
 		got, want []int32
 	}{
 		{"ids", b.IDs, []int32{101, 5, 102, 101, 8, 9, 102}}, {"positions", b.Positions, []int32{0, 1, 2, 0, 1, 2, 3}},
-		{"segments", b.Segments, []int32{0, 0, 1, 0, 0, 1, 1}}, {"cumulative lengths", b.CuSeqlens, []int32{0, 3, 7}}, {"samples", b.Samples, []int32{6, 7}},
+		{"segments", b.Segments, []int32{0, 0, 1, 0, 0, 1, 1}}, {"cumulative lengths", b.CuSeqlens, []int32{0, 3, 7}}, {"samples", b.Samples, []int32{6, 9}},
 		{"masked rows", b.MaskedRows, []int32{1, 4, 5}}, {"masked ids", b.MaskedIDs, []int32{7, 3, 4}}, {"labels", b.NextSentence, []int32{1, 0}},
 	} {
 		if !slices.Equal(c.got, c.want) {

@@ -25,6 +25,11 @@
 // rounds them on the way. With --shard-optimizer a rank has the moments of its part of the parameters alone, gets the sums of that part, updates
 // it and sends it round. Checkpoints are the same files; any number of ranks goes on from them, with parts or without.
 //
+// The sequences of an update are divided over the ranks, and over the micro-batches of a rank, so that their costs are nearly equal: short ones
+// cost less. With --dynamic-masking the tokens to predict are chosen anew in each epoch, in the way of mkpretrain: the shards' own masks are undone
+// first, so any shards do; the folder needs its vocab.txt, or --vocab. --whole-word-masking chooses all pieces of a word or none. Order and masks
+// are functions of the seed and the epoch, whatever the number of ranks.
+//
 // SIGUSR2, SIGTERM, SIGINT and SIGHUP give the step at work up, save, write OUT/STOPPED and end; a finished run writes OUT/DONE. Send USR2 to the ranks:
 // mpirun kills them about two seconds after it gets TERM. SIGUSR1 prints a progress line. --time-limit (3h55m, or 04:00:00), counted from the start
 // of the program, and the end of the Slurm job, where SLURM_JOB_END_TIME tells it, do as SIGUSR2 does, early enough to save: by the time that the
@@ -101,6 +106,7 @@ type options struct {
 	Checkpoint  bool     `long:"checkpoint-activations" description:"less memory, same numbers, slower"`
 	MemoryLimit cli.Size `long:"memory-limit" value-name:"SIZE" hidden:"true" description:"of a node, as 64G (default: free)"`
 	Device      string   `long:"device" value-name:"DEVICE" default:"auto" hidden:"true" description:"cpu or auto"`
+	maskOptions
 	updateOptions
 	saveOptions
 	recipeOptions
@@ -127,7 +133,7 @@ func (o *options) check(args []string) error {
 	case !slices.Contains([]string{"fp32", "tf32", "bf16", "fp16"}, o.Precision):
 		return fault.Usagef("--precision %q: must be fp32, tf32, bf16 or fp16", o.Precision)
 	}
-	return cmp.Or(o.updateOptions.check(o.Steps, o.Precision), o.saveOptions.check(), o.referenceOptions.check())
+	return cmp.Or(o.maskOptions.check(), o.updateOptions.check(o.Steps, o.Precision), o.saveOptions.check(), o.referenceOptions.check())
 }
 
 // settle gives the options the values that recipe, machine and the original's flags mean. What needs the number of ranks is left to divide.
@@ -256,7 +262,7 @@ func (o *options) read(env *cli.Env) (*bert.Config, *pretrain.Set, error) {
 func (o *options) training(env *cli.Env, dev *kernels.Device) train.Options {
 	opt := train.Options{Out: o.Output, Init: o.Init, InitStep: o.Phase1End, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
 		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, SaveSync: o.SaveSync || o.NoSave, Deadline: env.Deadline(o.TimeLimit), Until: o.until(), SaveNothing: o.NoSave,
-		LogEvery: o.LogEvery, DLLogger: o.DLLogger, Began: o.began, Schedule: o.schedule(o.Steps), Optimizer: o.optimizer(), Reduction: o.reduction(), FileOrder: o.Order == "file",
+		LogEvery: o.LogEvery, DLLogger: o.DLLogger, Began: o.began, Schedule: o.schedule(o.Steps), Optimizer: o.optimizer(), Reduction: o.reduction(), FileOrder: o.Order == "file", DynamicMasking: o.Dynamic, WholeWords: o.WholeWords,
 		Memory: math.MaxInt64, Warn: env.Warnf, Planned: func(p train.Plan) { tellMemory(env, p) }}
 	opt.Scaling, _ = o.scaling(o.Precision) // checked
 	if dev.OnHost() {
