@@ -69,13 +69,17 @@ type Row struct {
 
 // Fetch returns the rows of n samples, from number first on.
 func (l *Loader) Fetch(first int64, n int) ([]Row, error) {
-	rows := make([]Row, n)
+	rows, used := make([]Row, n), map[int]*Shard{}
 	for i := range rows {
 		g := first + int64(i)
 		file, row, epoch := l.order.At(g)
-		shard, err := l.shard(file, g)
-		if err != nil {
-			return nil, err
+		shard := used[file] // of a set that is smaller than n too
+		if shard == nil {
+			var err error
+			if shard, err = l.shard(file, g); err != nil {
+				return nil, err
+			}
+			used[file] = shard
 		}
 		rows[i] = Row{shard, row, l.mask, epoch, l.set.index(file, row)}
 	}
