@@ -105,6 +105,27 @@ func TestHasteFindsTheSameTemplates(t *testing.T) {
 	}
 }
 
+// TestHasteHoldsNoHistory: a page larger than what may be held is read on in pieces.
+func TestHasteHoldsNoHistory(t *testing.T) {
+	revision := "<revision><text>" + strings.Repeat("word ", 1<<20) + "</text></revision>"
+	xml := mediawiki(siteinfo + "<page><title>Talk:A</title><ns>1</ns><id>1</id>" + strings.Repeat(revision, 8) + "</page>" + page("2", "Template:B", "10", "text"))
+	d, err := NewDump(strings.NewReader(xml), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.needs, d.hasty = isTemplate, true
+	var last *Page
+	for p, err := d.Next(); err != io.EOF; p, err = d.Next() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = p
+	}
+	if last == nil || last.Title != "Template:B" || string(last.Wikitext()) != "text" || len(d.xml.buf) > 2*longestSkip {
+		t.Errorf("last page %v, %d bytes held", last, len(d.xml.buf))
+	}
+}
+
 // FuzzDump reads any bytes as a dump: at once and byte by byte it is the same, and it ends.
 func FuzzDump(f *testing.F) {
 	for _, xml := range []string{"", "<", mediawiki(siteinfo + page("1", "A", "0", "x &lt;&amp;#10;")), "\xff\xfe<\x00p\x00", "<page><![CDATA[ ]]></page>", "<?xml?><!-- --><mediawiki a='>'/>",

@@ -8,6 +8,7 @@ import (
 
 const (
 	firstWindow = 1 << 20
+	longestSkip = 16 << 20
 	maxToken    = 1 << 30 // a text longer than any wiki stores (MediaWiki's limit is 2 MiB) is no dump
 )
 
@@ -176,18 +177,27 @@ func (t *tokenizer) until(left, right string) ([]byte, int64, error) {
 	return inner, offset, nil
 }
 
-// skipTo passes over what stands before the end tag, unless it holds comments or the like, which may hold such a tag too, or the input ends before.
+// skipTo passes over what stands before the end tag. It stays where that holds comments or the like, which may hold such a tag too, where it is long,
+// as the history of a page, and would have to be held whole, and where the input ends before.
 func (t *tokenizer) skipTo(endTag string) error {
-	n, err := t.find(0, endTag)
-	switch {
-	case err == io.EOF:
-		return nil
-	case err != nil:
-		return err
-	case !bytes.Contains(t.buf[t.pos:t.pos+n], []byte("<!")) && !bytes.Contains(t.buf[t.pos:t.pos+n], []byte("<?")):
-		t.pos += n
+	for from := 0; ; {
+		window := t.buf[t.pos:t.end]
+		if n := bytes.Index(window[from:], []byte(endTag)); n >= 0 {
+			if passed := window[:from+n]; !bytes.Contains(passed, []byte("<!")) && !bytes.Contains(passed, []byte("<?")) {
+				t.pos += len(passed)
+			}
+			return nil
+		}
+		if len(window) >= longestSkip {
+			return nil
+		}
+		from = max(from, len(window)-len(endTag)+1)
+		if err := t.fill(); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
 // shortTag consumes a tag without attributes that is all there and tells whether that was one: most are.
