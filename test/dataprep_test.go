@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -219,6 +220,20 @@ func TestDataprepRefuses(t *testing.T) {
 		})
 	}
 	sameAsExpected(t, filepath.Join(dir, "out"))
+
+	// What the hints say helps.
+	removed := regexp.MustCompile(`or remove (\S+) to have it made anew`)
+	for _, want := range []string{"out/shards", "out/sentences/wiki.txt", "out/hdf5-128", "out/hdf5-512", ""} {
+		r := sh(t, inFolder(t, dir, prepared+"TRAIN=2 WIKI=more.xml OUT=out bash "+dataprep))
+		found := append(removed.FindStringSubmatch(r.stderr), "", "")[1]
+		if found != want || (r.status == 0) != (want == "") {
+			t.Fatalf("exit status %d, hint to remove %q, want %q\n%s", r.status, found, want, r.stderr)
+		}
+		if want != "" {
+			must(t, inFolder(t, dir, "rm -r "+found))
+		}
+	}
+	must(t, inFolder(t, dir, "shard --check out/shards; [ $(ls out/hdf5-512/*training_*.hdf5 | wc -l) = 2 ]"))
 }
 
 // TestDataprepPreflight: what would fail in the job is found before it, in a dry run too.
