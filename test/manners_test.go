@@ -151,6 +151,12 @@ func TestReaderGone(t *testing.T) {
 // TestMarkOfAFailure: segment fails, its output is a file with a mark only, and nobody behind it takes that for sentences.
 func TestMarkOfAFailure(t *testing.T) {
 	dir := t.TempDir()
+	for _, line := range []string{"segment none", "segment .", "segment --model none $REPO/README.md", "wikiextract --format line none", "wordpiece --vocab none $REPO/README.md",
+		"wordpiece --vocab $REPO/test/data/vocab.txt none"} {
+		if r := sh(t, inFolder(t, dir, line)); r.status != 1 || !strings.HasPrefix(r.stdout, "\x00failed: "+strings.Fields(line)[0]+": ") || strings.Count(r.stdout, "\n") != 1 {
+			t.Errorf("%s: exit status %d, output %q", line, r.status, r.stdout)
+		}
+	}
 	r := sh(t, inFolder(t, dir, `printf '{"text": 3' | segment > marked.txt`))
 	if text := read(t, filepath.Join(dir, "marked.txt")); r.status != 1 || !strings.HasPrefix(text, "\x00failed: segment: ") || strings.Count(text, "\n") != 1 {
 		t.Fatalf("segment: exit status %d, output %q", r.status, text)

@@ -110,7 +110,7 @@ func CheckFiles(names []string) error {
 			continue
 		}
 		if _, err := os.Stat(name); err != nil {
-			return fault.WithHint(err, "nothing was read or written; without FILE standard input is read")
+			return fault.WithHint(err, "no input was read; without FILE standard input is")
 		}
 	}
 	return nil

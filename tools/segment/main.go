@@ -82,8 +82,14 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 		return err
 	}
 	if o.Rules != "nltk" && o.Rules != "improved" {
-		return fault.Usagef("unknown rules %q, want nltk or improved", o.Rules)
+		return fault.Usagef("option --rules: %q, want nltk or improved", o.Rules)
 	}
+	env.EndWithReader(o.Output)
+	out, err := stream.Create(o.Output, env.Stdout)
+	if err != nil {
+		return err
+	}
+	defer out.CloseMarked(&err, corpus.SentenceMark(ctx, env.Name))
 	in, err := corpus.OpenDocuments(ctx, args, env.Stdin, form, env.Threads())
 	if err != nil {
 		return err
@@ -97,12 +103,6 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if err != nil {
 		return err
 	}
-	env.EndWithReader(o.Output)
-	out, err := stream.Create(o.Output, env.Stdout)
-	if err != nil {
-		return err
-	}
-	defer out.CloseMarked(&err, corpus.SentenceMark(ctx, env.Name))
 	progress := env.Progress("segmenting", "documents", 0)
 	defer progress.Finish()
 	counts, err := sentence.Segment(ctx, split, in.Next, out, env.Threads(), func(c sentence.Counts) {

@@ -93,7 +93,7 @@ func TestFaults(t *testing.T) {
 		{"unknown form", "", []string{"--input-format", "xml"}, 2, `unknown input format "xml"`},
 		{"missing file", "", []string{"no-such-file"}, 1, "no-such-file"},
 		{"folder without books", "", []string{t.TempDir()}, 1, "no .txt file in folder"},
-		{"unknown rules", "", []string{"--rules=best"}, 2, `unknown rules "best", want nltk or improved`},
+		{"unknown rules", "", []string{"--rules=best"}, 2, `option --rules: "best", want nltk or improved`},
 		{"document beyond all bounds", strings.Repeat("word ", 7<<20), nil, 1, "read standard input: line 1: the line is longer than 32 MiB"},
 		{"missing model", "A.", []string{"--model", "no-such-file"}, 1, "no-such-file"},
 		{"model of the wrong kind", "A.", []string{"--model", clitest.WriteFile(t, "m", `{"a":1}`)}, 1, "no AbbrevTypes"},

@@ -103,6 +103,12 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if err := o.check(args); err != nil {
 		return err
 	}
+	env.EndWithReader(o.Output)
+	out, err := stream.Create(o.Output, env.Stdout)
+	if err != nil {
+		return err
+	}
+	defer out.CloseMarked(&err, corpus.SentenceMark(ctx, env.Name))
 	in, err := corpus.OpenBlocks(ctx, args, env.Stdin, env.Threads())
 	if err != nil {
 		return err
@@ -112,12 +118,6 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if err != nil {
 		return err
 	}
-	env.EndWithReader(o.Output)
-	out, err := stream.Create(o.Output, env.Stdout)
-	if err != nil {
-		return err
-	}
-	defer out.CloseMarked(&err, corpus.SentenceMark(ctx, env.Name))
 	progress := env.Progress("tokenizing", "lines", 0)
 	defer progress.Finish()
 	f := &filter{tok: wordpiece.New(vocab, wordpiece.Options{LowerCase: !o.Cased}), out: out, progress: progress}
