@@ -29,14 +29,14 @@ are accepted. Memory: at most 25 times the largest shard's text a thread at
 
 type options struct {
 	cli.Common
-	Vocab    string  `long:"vocab" value-name:"FILE" required-unless:"text" description:"vocabulary, a word piece a line"`
+	Vocab    string  `long:"vocab" also:"vocab-file" value-name:"FILE" required-unless:"text" description:"vocabulary, a word piece a line"`
 	Output   string  `short:"o" long:"output" value-name:"FOLDER" required-unless:"text" description:"folder to write to, made if missing"`
-	Seq      int     `long:"seq" value-name:"N" description:"tokens of a sequence, 512 at most"`
-	MaxPred  int     `long:"max-pred" value-name:"N" description:"most tokens of a sequence to predict"`
-	Dupe     int     `long:"dupe" value-name:"N" description:"times to go through the text, with other draws each"`
+	Seq      int     `long:"seq" also:"max-seq-length" value-name:"N" description:"tokens of a sequence, 512 at most"`
+	MaxPred  int     `long:"max-pred" also:"max-predictions-per-seq" value-name:"N" description:"most tokens of a sequence to predict"`
+	Dupe     int     `long:"dupe" also:"dupe-factor" value-name:"N" description:"times to go through the text, with other draws each"`
 	Masked   float64 `long:"masked-lm-prob" value-name:"P" description:"part of the tokens to predict"`
 	Short    float64 `long:"short-seq-prob" value-name:"P" description:"part of the documents cut into shorter sequences"`
-	Seed     int64   `long:"seed" value-name:"N" description:"seed of the random draws"`
+	Seed     int64   `long:"seed" also:"random-seed" value-name:"N" description:"seed of the random draws"`
 	VarySeed bool    `long:"seed-per-shard" description:"add the number in the shard's name to the seed (default: one seed for all, as the reference)"`
 	Cased    bool    `long:"cased" description:"keep case and accents, for a cased vocabulary"`
 	Words    bool    `long:"whole-word-masking" description:"mask all pieces of a word or none"`
@@ -64,13 +64,8 @@ func (p *part) UnmarshalFlag(text string) error {
 	return nil
 }
 
-// reference holds the names that the original programs give to our options.
+// reference holds the options of the original programs that say with other values what ours say.
 type reference struct {
-	VocabFile   func(string)       `long:"vocab-file" value-name:"FILE" hidden:"true" description:"--vocab, by the reference's name"`
-	MaxSeq      func(int)          `long:"max-seq-length" value-name:"N" hidden:"true" description:"--seq, by the reference's name"`
-	MaxPerSeq   func(int)          `long:"max-predictions-per-seq" value-name:"N" hidden:"true" description:"--max-pred, by the reference's name"`
-	DupeFactor  func(int)          `long:"dupe-factor" value-name:"N" hidden:"true" description:"--dupe, by the reference's name"`
-	RandomSeed  func(int64)        `long:"random-seed" value-name:"N" hidden:"true" description:"--seed, by the reference's name"`
 	DoLowerCase func(int) error    `long:"do-lower-case" value-name:"0|1" hidden:"true" description:"0 is --cased, by the reference's name"`
 	WholeWord   func(string) error `long:"do-whole-word-mask" value-name:"BOOL" hidden:"true" description:"--whole-word-masking, by its name in Google's BERT" optional:"yes" optional-value:"true"`
 }
@@ -78,11 +73,6 @@ type reference struct {
 // newOptions returns the options with their defaults.
 func newOptions() *options {
 	o := &options{Seq: 128, MaxPred: 20, Dupe: 5, Masked: 0.15, Short: 0.1, Seed: 12345}
-	o.VocabFile = func(s string) { o.Vocab = s }
-	o.MaxSeq = func(n int) { o.Seq = n }
-	o.MaxPerSeq = func(n int) { o.MaxPred = n }
-	o.DupeFactor = func(n int) { o.Dupe = n }
-	o.RandomSeed = func(n int64) { o.Seed = n }
 	o.DoLowerCase = func(n int) error {
 		if n != 0 && n != 1 {
 			return fmt.Errorf("want 0 or 1, not %d", n)
