@@ -93,15 +93,16 @@ func main() {
 }
 
 func (o *options) check(args []string) error {
+	least := len(vocabulary.Specials) + o.Unused + 1
 	switch {
-	case o.Size < len(vocabulary.Specials)+o.Unused+1 || o.Size > wordpiece.MaxSize:
-		return fault.Usagef("option --size: %d pieces", o.Size)
-	case o.MinCount < 1:
-		return fault.Usagef("option --min-count: %d times", o.MinCount)
-	case o.Alphabet < 1:
-		return fault.Usagef("option --alphabet: %d characters", o.Alphabet)
 	case o.Unused < 0:
-		return fault.Usagef("option --unused: %d pieces", o.Unused)
+		return fault.Usagef("option --unused: %d pieces, want 0 or more", o.Unused)
+	case o.Size < least || o.Size > wordpiece.MaxSize:
+		return fault.Usagef("option --size: %d pieces, want %d to %d", o.Size, least, wordpiece.MaxSize)
+	case o.MinCount < 1:
+		return fault.Usagef("option --min-count: %d times, want 1 or more", o.MinCount)
+	case o.Alphabet < 1:
+		return fault.Usagef("option --alphabet: %d characters, want 1 or more", o.Alphabet)
 	}
 	return stream.CheckOutput(o.Output, args...)
 }

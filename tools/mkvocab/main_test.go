@@ -48,10 +48,10 @@ func TestRefused(t *testing.T) {
 		status      int
 		says        string
 	}{
-		{"size", "a", []string{"--size", "5"}, 2, "option --size: 5 pieces"},
-		{"count", "a", []string{"--min-count", "0"}, 2, "option --min-count: 0 times"},
-		{"alphabet", "a", []string{"--alphabet", "0"}, 2, "option --alphabet: 0 characters"},
-		{"unused", "a", []string{"--unused", "-1"}, 2, "option --unused: -1 pieces"},
+		{"size", "a", []string{"--size", "5"}, 2, "option --size: 5 pieces, want 6 to 2097152"},
+		{"count", "a", []string{"--min-count", "0"}, 2, "option --min-count: 0 times, want 1 or more"},
+		{"alphabet", "a", []string{"--alphabet", "0"}, 2, "option --alphabet: 0 characters, want 1 or more"},
+		{"unused", "a", []string{"--unused", "-1"}, 2, "option --unused: -1 pieces, want 0 or more"},
 		{"too small for the alphabet", "abcdefgh", []string{"--size", "10"}, 1, "21 special pieces and characters do not fit into a vocabulary of 10"},
 		{"documents", `{"text": "a"}`, nil, 1, "looks like JSON documents\nmkvocab: hint: run segment first"},
 		{"no words", "\n\u200b\n", nil, 1, "no word in 2 lines of input"},
