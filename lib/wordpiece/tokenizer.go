@@ -78,23 +78,6 @@ func (t *Tokenizer) Encode(dst []int32, text string) []int32 {
 	return e.Encode(dst, text)
 }
 
-// Pieces returns the word pieces of text.
-func (t *Tokenizer) Pieces(text string) []string {
-	ids := t.Encode(nil, text)
-	pieces := make([]string, len(ids))
-	for i, id := range ids {
-		pieces[i] = t.vocab.Tokens[id]
-	}
-	return pieces
-}
-
-// Basic returns the words that the basic step makes of text, before they are cut into word pieces.
-func (t *Tokenizer) Basic(text string) []string {
-	var words []string
-	NewSplitter(t.options).Each(text, func(word []byte) { words = append(words, string(word)) })
-	return words
-}
-
 // appendPieces appends the ids of one word: the longest piece that matches, again and again; [UNK] when any part of it matches none.
 func (t *Tokenizer) appendPieces(dst []int32, word []byte) []int32 {
 	if len(word) > maxPieceRunes && utf8.RuneCount(word) > maxPieceRunes {

@@ -101,7 +101,7 @@ func TestBasic(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			for lower, want := range map[bool]string{true: c.uncased, false: c.cased} {
-				got := strings.Join(New(v, Options{LowerCase: lower}).Basic(c.text), " ")
+				got := strings.Join(New(v, Options{LowerCase: lower}).basic(c.text), " ")
 				if got != want {
 					t.Errorf("lower-casing %t: %q, want %q", lower, got, want)
 				}
@@ -186,14 +186,14 @@ func TestGoldenTable(t *testing.T) {
 		{"don’t—stop…", "don ’ t — stop …", nil},
 	}
 	for _, c := range cases {
-		if got := strings.Join(tok.Pieces(c.text), " "); got != c.pieces {
+		if got := strings.Join(tok.pieces(c.text), " "); got != c.pieces {
 			t.Errorf("%q: %s, want %s", c.text, got, c.pieces)
 		}
 		if got := tok.Encode(nil, c.text); c.ids != nil && !cmp.Equal(got, c.ids) {
 			t.Errorf("%q: %v, want %v", c.text, got, c.ids)
 		}
 	}
-	if got := tok.Pieces(strings.Repeat("A", 100)); len(got) != 50 || got[0] != "aaa" || got[1] != "##aa" {
+	if got := tok.pieces(strings.Repeat("A", 100)); len(got) != 50 || got[0] != "aaa" || got[1] != "##aa" {
 		t.Errorf("100 A: %v", got)
 	}
 }
@@ -221,7 +221,7 @@ func TestReferenceTokenization(t *testing.T) {
 			tok  *Tokenizer
 			want answer
 		}{"uncased": {uncased, r.Uncased}, "cased": {cased, r.Cased}} {
-			got := answer{c.tok.Basic(r.Text), c.tok.Pieces(r.Text), c.tok.Encode(nil, r.Text)}
+			got := answer{c.tok.basic(r.Text), c.tok.pieces(r.Text), c.tok.Encode(nil, r.Text)}
 			if len(got.IDs) == 0 && len(c.want.IDs) == 0 && len(got.Basic) == 0 && len(c.want.Basic) == 0 {
 				continue
 			}
@@ -260,7 +260,7 @@ func TestHuggingFaceCases(t *testing.T) {
 		if !ok {
 			t.Fatalf("line %d: text %v", n, r.Text)
 		}
-		if got := toks[key].Pieces(text); strings.Join(got, " ") != strings.Join(r.Tokens, " ") {
+		if got := toks[key].pieces(text); strings.Join(got, " ") != strings.Join(r.Tokens, " ") {
 			t.Errorf("line %d %s %s: %q: %q, want %q", n, key, r.Case, text, got, r.Tokens)
 		}
 	})
@@ -317,4 +317,21 @@ func BenchmarkEncode(b *testing.B) {
 	for b.Loop() {
 		ids = tok.Encode(ids[:0], text)
 	}
+}
+
+// pieces returns the word pieces of text.
+func (t *Tokenizer) pieces(text string) []string {
+	ids := t.Encode(nil, text)
+	pieces := make([]string, len(ids))
+	for i, id := range ids {
+		pieces[i] = t.vocab.Tokens[id]
+	}
+	return pieces
+}
+
+// basic returns the words that the basic step makes of text.
+func (t *Tokenizer) basic(text string) []string {
+	var words []string
+	NewSplitter(t.options).Each(text, func(word []byte) { words = append(words, string(word)) })
+	return words
 }

@@ -28,7 +28,7 @@ type Vocabulary struct {
 }
 
 // MaxSize is the number of pieces that a vocabulary may have.
-const MaxSize = 1 << 21
+const MaxSize = 1 << idBits
 
 // Load reads a vocabulary file: one piece a line, the id is the line number from 0. Lines may end in CR LF. Errors name the file
 // and the line.
