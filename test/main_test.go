@@ -135,6 +135,7 @@ type step struct {
 	LearningRate float64 `json:"learning_rate"`
 	GradientNorm float64 `json:"gradient_norm"`
 	Seconds      float64 `json:"seconds"`
+	GFLOPs       float64 `json:"gflop_per_s"`
 }
 
 // steps reads the logged steps of a run.

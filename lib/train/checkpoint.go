@@ -78,22 +78,30 @@ func readState(dir string) (was state, err error) {
 	return was, nil
 }
 
-// resume loads everything from a checkpoint of this run.
-func (t *Trainer) resume(dir string) error {
-	was, err := readState(dir)
-	if err != nil {
-		return err
+// unchanged returns where a checkpoint of this run stands. Today's options must be those that it was made with.
+func (t *Trainer) unchanged(dir string, cfg *bert.Config) (was state, err error) {
+	if was, err = readState(dir); err != nil {
+		return was, err
 	}
 	shape, err := bert.ReadConfig(filepath.Join(dir, configFile))
 	if err != nil {
-		return err
+		return was, err
 	}
-	if change := cmp.Or(t.change(was), shape.Change(t.model.Config)); change != "" {
-		return fault.WithHint(fmt.Errorf("resume from %s: its %s", dir, change),
+	if change := cmp.Or(t.change(was), shape.Change(cfg)); change != "" {
+		return was, fault.WithHint(fmt.Errorf("resume from %s: its %s", dir, change),
 			"give the options of the first run, or another output folder (with --init %s to start from its weights)", dir)
 	}
 	if now := t.precision(); was.Precision != "" && was.Precision != now {
 		t.opt.Warn("%s was trained in %s, going on in %s", dir, was.Precision, now)
+	}
+	return was, nil
+}
+
+// resume loads everything from a checkpoint of this run.
+func (t *Trainer) resume(dir string) error {
+	was, err := t.unchanged(dir, t.model.Config)
+	if err != nil {
+		return err
 	}
 	missing, err := t.loadWeights(dir, 0)
 	if err != nil {

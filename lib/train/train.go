@@ -217,22 +217,11 @@ func (t *Trainer) start() error {
 		}
 		t.lock = lock
 	}
-	dir, skipped, err := ckpt.Latest(t.opt.Out)
-	if err != nil {
-		return err
-	}
-	damaged := 0
-	for _, reason := range skipped {
-		t.opt.Warn("%v: skipped", reason)
-		if !errors.Is(reason, ckpt.ErrUnfinished) {
-			damaged++
-		}
-	}
+	dir, err := t.newest()
 	switch {
+	case err != nil:
 	case dir != "":
 		err = t.resume(dir)
-	case damaged > 0:
-		err = fault.WithHint(fmt.Errorf("%s: no checkpoint is whole", t.opt.Out), "remove the damaged folders to start anew, or give another output folder")
 	default:
 		t.model.Init(t.opt.Seed)
 		if t.opt.Init != "" {
@@ -244,6 +233,22 @@ func (t *Trainer) start() error {
 	}
 	t.model.Refresh()
 	return t.stream.Synchronize()
+}
+
+// newest returns the checkpoint of the output folder that training goes on from, "" when it starts anew.
+func (t *Trainer) newest() (dir string, err error) {
+	dir, skipped, err := ckpt.Latest(t.opt.Out)
+	damaged := 0
+	for _, reason := range skipped {
+		t.opt.Warn("%v: skipped", reason)
+		if !errors.Is(reason, ckpt.ErrUnfinished) {
+			damaged++
+		}
+	}
+	if err == nil && dir == "" && damaged > 0 {
+		err = fault.WithHint(fmt.Errorf("%s: no checkpoint is whole", t.opt.Out), "remove the damaged folders to start anew, or give another output folder")
+	}
+	return dir, err
 }
 
 // batches returns the global batches used so far: those of the updates done and of the skipped ones.

@@ -97,6 +97,8 @@ type options struct {
 	MicroBatch  int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once"`
 	Steps       int      `long:"steps" also:"max-steps" value-name:"N" default:"1000" description:"updates"`
 	LogEvery    int      `long:"log-every" also:"log-freq" value-name:"N" default:"1" hidden:"true" description:"updates between metrics"`
+	DryRun      bool     `long:"dry-run" description:"print what would be done, and whether it can be"`
+	Measured    string   `long:"measured" value-name:"FILE" hidden:"true" description:"with --dry-run: metrics.jsonl of a run like this one, for the time"`
 	DLLogger    string   `long:"dllogger" also:"json-summary" value-name:"FILE" hidden:"true" description:"append the original's log to FILE"`
 	Seed        uint64   `long:"seed" value-name:"N" default:"42" description:"of weights, order, dropout"`
 	Dropout     *float64 `long:"dropout" value-name:"P" hidden:"true" description:"(default: the model shape's)"`
@@ -175,7 +177,14 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	if c.Rank() != 0 {
 		env.Silence()
 	}
-	t, err := o.prepare(env, c)
+	cfg, set, dev, err := o.open(env, c)
+	if err == nil && o.DryRun {
+		err = o.dryRun(ctx, env, c, cfg, set, dev)
+	}
+	if err != nil || o.DryRun {
+		return errors.Join(err, c.Close())
+	}
+	t, err := o.prepare(env, c, cfg, set, dev)
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
@@ -187,14 +196,14 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	return stop.Outcome()
 }
 
-// prepare makes everything that training needs, on all ranks or on none.
-func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
+// open finds model shape, data and device, on all ranks or on none.
+func (o *options) open(env *cli.Env, c comm.Comm) (*bert.Config, *pretrain.Set, *kernels.Device, error) {
 	if err := o.divide(env, c.Size()); err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	cfg, set, err := o.read(env)
 	if err := comm.Together(c, err); err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	on := env.Placement()
 	if on.Idle > 0 {
@@ -209,11 +218,16 @@ func (o *options) prepare(env *cli.Env, c comm.Comm) (*train.Trainer, error) {
 	}
 	dev, err := kernels.Open(o.Device, kernels.Options{Threads: on.Threads, Pin: on.Pin, Crowded: on.Crowded, ISA: env.ISA()})
 	if err := comm.Together(c, err); err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	if o.Precision == "tf32" && dev.OnHost() {
 		env.Infof("--precision tf32: a CPU has no such type and computes in fp32")
 	}
+	return cfg, set, dev, nil
+}
+
+// prepare makes everything that training needs, on all ranks or on none.
+func (o *options) prepare(env *cli.Env, c comm.Comm, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device) (*train.Trainer, error) {
 	o.tellRecipe(env)
 	t, err := train.New(o.training(env, dev), cfg, set, dev, c)
 	if err != nil {

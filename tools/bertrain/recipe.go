@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"path/filepath"
 
 	"hpcbert/lib/cli"
@@ -82,6 +83,11 @@ func set[T any](o *options, env *cli.Env, file, name string, into *T, value T) {
 		*into = value
 		o.from[name] = file
 	}
+}
+
+// source tells where the value of an option comes from.
+func (o *options) source(env *cli.Env, name string) string {
+	return cmp.Or(o.from[name], env.Given(name), "default")
 }
 
 // tellRecipe says which values the files gave.

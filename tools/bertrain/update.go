@@ -16,7 +16,7 @@ type updateOptions struct {
 	Optimizer string `long:"optimizer" value-name:"NAME" default:"lamb" description:"or nvlamb, adamw, bertadam"`
 	Schedule  string `long:"schedule" value-name:"NAME" default:"polynomial" hidden:"true" description:"or linear, cosine, constant"`
 	LossScale string `long:"loss-scale" value-name:"X" hidden:"true" description:"dynamic or a number (default: by precision)"`
-	Shard     bool   `long:"shard-optimizer" description:"moments in parts, one on each rank"`
+	Shard     bool   `long:"shard-optimizer" hidden:"true" description:"moments in parts, one on each rank"`
 
 	LearningRate float64 `long:"learning-rate" value-name:"X" default:"6e-3" description:"peak of the schedule"`
 	Warmup       float64 `long:"warmup" also:"warmup-proportion" value-name:"X" default:"0.2843" description:"share of the steps"`
