@@ -278,7 +278,7 @@ mkpretrain --vocab VOCAB --dupe 5 --seed 12345 --seq 512 --max-pred 80 -o ./hdf5
 
 // TestSlurmDataprep submits the script to two nodes, and to one with a time limit that is over before anything is whole.
 func TestSlurmDataprep(t *testing.T) {
-	setup := startSlurm(t)
+	setup := startSlurm(t).environment
 	needCorpora(t)
 	dir := t.TempDir()
 	must(t, inFolder(t, dir, setup+"export "+prepared+"; OUT=out sbatch -W -N2 -o whole.log "+dataprep))
@@ -295,10 +295,11 @@ func TestSlurmDataprep(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "bin", "wikiextract"), []byte(slow), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	job := strings.TrimSpace(must(t, inFolder(t, dir, setup+"export "+prepared+"; BOOKS= TEXT= OUT=slow sbatch --parsable -N1 -o slow.log "+dataprep)).stdout)
-	waitForText(t, filepath.Join(dir, "slow.log"), "1 node(s): wiki to slow", time.Minute)
-	must(t, inFolder(t, dir, setup+"sleep 1; scancel --batch --signal=USR2 "+job))
-	waitForText(t, filepath.Join(dir, "slow.log"), "nothing became whole within the time limit", time.Minute)
+	line := func(command string) string { return inFolder(t, dir, setup+command) }
+	job := submit(t, line, prepared+"BOOKS= TEXT= OUT=slow", "-N1", "slow.log", dataprep)
+	job.until("1 node(s): wiki to slow", 1, time.Minute)
+	must(t, line("sleep 1; scancel --batch --signal=USR2 "+job.id))
+	job.until("nothing became whole within the time limit", 1, time.Minute)
 	if err := os.RemoveAll(filepath.Join(dir, "bin")); err != nil {
 		t.Fatal(err)
 	}

@@ -5,16 +5,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-// startSlurm starts a Slurm of four nodes on this host and returns the line that sets the environment of its commands.
-func startSlurm(t *testing.T) string {
+// slurm is a running Slurm: the line that sets the environment of its commands, and what starts and stops its nodes.
+type slurm struct {
+	environment string
+	power       func(command, node string)
+}
+
+// startSlurm starts a Slurm of four nodes on this host.
+func startSlurm(t *testing.T) slurm {
 	t.Helper()
 	for _, name := range []string{"slurmctld", "slurmd", "munged", "sbatch", "unshare"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -39,84 +43,146 @@ func startSlurm(t *testing.T) string {
 		}
 	})
 	must(t, script+"start "+folder+" 4")
-	return must(t, "./minislurm.sh env "+folder).stdout
+	power := func(command, node string) { must(t, script+command+" "+folder+" "+node) }
+	return slurm{must(t, "./minislurm.sh env "+folder).stdout, power}
 }
 
-// TestSlurm submits the template as users do: once to the end, once with a time limit that comes too early.
+// slurmJob is a job and what has been seen of it.
+type slurmJob struct {
+	t       *testing.T
+	line    func(string) string // a command in the folder and the environment of the Slurm
+	id, log string
+	states  []string // "12 s: RUNNING n[1-4]"
+	begun   time.Time
+}
+
+// submit submits a job script with its variables and options of sbatch.
+func submit(t *testing.T, line func(string) string, variables, options, log, script string) *slurmJob {
+	t.Helper()
+	r := must(t, line(variables+" sbatch --parsable -o "+log+" "+options+" "+script))
+	return &slurmJob{t: t, line: line, id: strings.TrimSpace(r.stdout), log: log, begun: time.Now()}
+}
+
+// look notes the state of the job when it has changed.
+func (j *slurmJob) look() {
+	state := strings.TrimSpace(sh(j.t, j.line("squeue --noheader --jobs="+j.id+" --format='%T %r %N' 2>/dev/null")).stdout)
+	if n := len(j.states); n == 0 || !strings.HasSuffix(j.states[n-1], ": "+state) {
+		j.note(state)
+	}
+}
+
+// note adds what the test does to the states.
+func (j *slurmJob) note(what string) {
+	j.states = append(j.states, fmt.Sprintf("%3.0f s: %s", time.Since(j.begun).Seconds(), what))
+}
+
+// text is the log of the job so far.
+func (j *slurmJob) text() string {
+	return sh(j.t, j.line("cat "+j.log+" 2>/dev/null")).stdout
+}
+
+// until waits until a count of what the log says is reached.
+func (j *slurmJob) until(what string, count int, limit time.Duration) {
+	j.t.Helper()
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(time.Second) {
+		j.look()
+		if strings.Count(j.text(), what) >= count {
+			return
+		}
+	}
+	j.t.Fatalf("the log does not say %q %d time(s) after %v; states:\n%s\nlog:\n%s", what, count, limit, strings.Join(j.states, "\n"), j.text())
+}
+
+// ended waits for the end of the job, which must be a good one.
+func (j *slurmJob) ended(limit time.Duration) {
+	j.t.Helper()
+	j.until("all done: ", 1, limit)
+	const show = "scontrol show job "
+	state := must(j.t, j.line("for i in {1..60}; do "+show+j.id+" | grep -q JobState=COMPLETED && break; sleep 0.5; done; "+show+j.id)).stdout
+	if !strings.Contains(state, "JobState=COMPLETED") {
+		j.t.Errorf("the job did not end well:\n%s", state)
+	}
+}
+
+// TestSlurm submits the template as users do. One job is disturbed: the time limit comes twice, then the power of a node and of the one that the
+// script runs on fails for a while. It goes on by itself, and its models are those of a job that nothing disturbed.
 func TestSlurm(t *testing.T) {
 	needMPI(t)
-	setup := startSlurm(t)
+	nodes := startSlurm(t)
 	needData(t)
 	dir := t.TempDir()
-	line := func(command string) string { return inFolder(t, dir, setup+command) }
-
-	must(t, line(small+"STEPS=100 OUT=whole sbatch -W -N4 -o whole.log "+template))
-	log := read(t, filepath.Join(dir, "whole.log"))
-	for _, want := range []string{"4 node(s) x 1 rank(s)", "; 4 rank(s) x 1 thread(s)", "done at step 100"} {
-		if !strings.Contains(log, want) {
-			t.Errorf("the log does not say %q:\n%s", want, log)
+	line := func(command string) string { return inFolder(t, dir, nodes.environment+command) }
+	probe := submit(t, line, small+"STEPS=100 PHASE=1 OUT=probe", "-N4", "probe.log", template)
+	probe.ended(5 * time.Minute)
+	for _, want := range []string{"4 node(s) x 1 rank(s)", "4 node(s) answered", "; 4 rank(s) x 1 thread(s)", "phase 1: done at step 100"} {
+		if !strings.Contains(probe.text(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, probe.text())
 		}
 	}
-	whole := steps(t, filepath.Join(dir, "whole"))
-	if len(whole) != 100 {
-		t.Fatalf("%d steps instead of 100", len(whole))
-	}
 
-	// Long enough for the signal, which comes between one and two minutes before a limit of two minutes.
-	enough := int(120 / medianSeconds(whole))
-	submit := fmt.Sprintf("STEPS=%d OUT=limited sbatch --parsable -N4 --time=2 --signal=B:USR2@60 -o limited.log ", enough)
-	job := strings.TrimSpace(must(t, line(small+submit+template)).stdout)
-	logFile := filepath.Join(dir, "limited.log")
-	waitForText(t, logFile, "requeue of job "+job, 4*time.Minute)
-	// Slurm lets a requeued job wait for two minutes; nobody needs that here, nor a second signal.
-	must(t, line("for i in {1..60}; do sleep 0.5; scontrol update JobId="+job+" TimeLimit=60 StartTime=now 2>&1 && exit; done; exit 1"))
-	waitForText(t, logFile, fmt.Sprintf("done at step %d", enough), 15*time.Minute)
-	state := must(t, line("for i in {1..60}; do scontrol show job "+job+" | grep JobState=COMPLETED && break; sleep 0.5; done; scontrol show job "+job)).stdout
-	if !strings.Contains(state, "JobState=COMPLETED") || !strings.Contains(state, "Restarts=1 ") {
-		t.Errorf("the job did not end well after one restart:\n%s", state)
+	// A limit of two minutes and a signal a minute before it comes when 30 to 60 seconds are over: Slurm looks every 30 seconds.
+	enough := int(160 / medianSeconds(steps(t, filepath.Join(dir, "probe/phase1"))))
+	variables := fmt.Sprintf(small+"STEPS=%d,20 SAVE_EVERY=%d ", enough, enough/16)
+	job := submit(t, line, variables+"OUT=disturbed", "-N4 --time=2 --signal=B:USR2@60", "disturbed.log", template)
+	job.until("USR2: the ranks save and stop", 2, 10*time.Minute)
+	for i, node := range []string{"n3", "n1"} {
+		job.until("going on from step", 2+i, 5*time.Minute)
+		time.Sleep(10 * time.Second) // train a little
+		nodes.power("kill", node)
+		job.note("power of " + node + " off")
+		for range 60 {
+			time.Sleep(time.Second)
+			job.look()
+		}
+		nodes.power("boot", node)
+		job.note("power of " + node + " on")
 	}
-	checkRestart(t, filepath.Join(dir, "limited"), read(t, logFile), enough)
+	job.ended(15 * time.Minute)
+	t.Logf("states of the disturbed job:\n%s\nits log:\n%s", strings.Join(job.states, "\n"), job.text())
+
+	submit(t, line, variables+"OUT=whole", "-N4", "whole.log", template).ended(10 * time.Minute)
+	checkSame(t, dir, enough)
 }
 
-// checkRestart looks for the seam of a run that was stopped and went on.
-func checkRestart(t *testing.T, out, log string, enough int) {
+// checkSame compares the disturbed run with the whole one: each step once, the models of both phases byte by byte.
+func checkSame(t *testing.T, dir string, enough int) {
 	t.Helper()
-	t.Logf("log of the job with the time limit:\n%s", log)
-	stopped := regexp.MustCompile(`stopped with everything saved at step (\d+)`).FindStringSubmatch(log)
-	if stopped == nil || !strings.Contains(log, "restart 1") || !strings.Contains(log, "going on from step "+stopped[1]+"\n") {
-		t.Fatal("the job did not go on from where it stopped")
-	}
-	if _, err := os.Stat(filepath.Join(out, "DONE")); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(filepath.Join(out, "STOPPED")); err == nil {
-		t.Error("STOPPED is still there")
-	}
-	all := steps(t, out)
-	if len(all) != enough {
-		t.Fatalf("metrics.jsonl holds %d steps, expected %d", len(all), enough)
-	}
-	for i, s := range all {
-		if s.Step != i+1 {
-			t.Fatalf("metrics.jsonl: line %d is step %d", i+1, s.Step)
+	for phase, last := range map[string]int{"phase1": enough, "phase2": 20} {
+		model := fmt.Sprintf("%s/step-%08d/model.safetensors", phase, last)
+		must(t, "cd "+dir+" && cmp whole/"+model+" disturbed/"+model)
+		all := steps(t, filepath.Join(dir, "disturbed", phase))
+		if len(all) != last {
+			t.Errorf("%s: metrics.jsonl holds %d steps, expected %d", phase, len(all), last)
 		}
-	}
-	seam, _ := strconv.Atoi(stopped[1])
-	if seam < 20 || seam > enough-20 {
-		t.Skipf("skipped: stopped at step %d, too near to an end to compare losses", seam)
-	}
-	before, after := meanLoss(all[seam-10:seam]), meanLoss(all[seam:seam+10])
-	if first := all[0].Loss; after > (before+first)/2 {
-		t.Errorf("mean loss before the stop %v, after it %v, of the first step %v", before, after, first)
+		for i, s := range all {
+			if s.Step != i+1 {
+				t.Fatalf("%s: metrics.jsonl: line %d is step %d", phase, i+1, s.Step)
+			}
+		}
 	}
 }
 
-func meanLoss(part []step) float64 {
-	sum := 0.0
-	for _, s := range part {
-		sum += s.Loss
+// TestSlurmPipeline submits data preparation and, for when that has ended well, both phases, with ranks that srun starts.
+func TestSlurmPipeline(t *testing.T) {
+	needMPI(t)
+	nodes := startSlurm(t)
+	needCorpora(t)
+	dir := t.TempDir()
+	line := func(command string) string { return inFolder(t, dir, nodes.environment+command) }
+	shape := `{"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128, "max_position_embeddings": 512}`
+	if err := os.WriteFile(filepath.Join(dir, "shape.json"), []byte(shape), 0o666); err != nil {
+		t.Fatal(err)
 	}
-	return sum / float64(len(part))
+	data := submit(t, line, prepared, "-N4", "data.log", dataprep)
+	job := submit(t, line, "CONFIG=shape.json BATCHSIZE=8 MICROBATCH=2 STEPS=6,3 OMP_NUM_THREADS=1 LAUNCHER=srun OUT=out", "-N4 --dependency=afterok:"+data.id+" --kill-on-invalid-dep=yes", "train.log", template)
+	job.ended(10 * time.Minute)
+	t.Logf("states of the second job:\n%s\nlog of the first:\n%s\nof the second:\n%s", strings.Join(job.states, "\n"), data.text(), job.text())
+	must(t, "diff -r $WORK/expected/hdf5-128 "+dir+"/hdf5-128")
+	for phase, last := range map[string]int{"phase1": 6, "phase2": 3} {
+		if got := len(steps(t, filepath.Join(dir, "out", phase))); got != last {
+			t.Errorf("%s: %d steps, expected %d", phase, got, last)
+		}
+	}
 }
 
 func medianSeconds(all []step) float64 {
@@ -135,15 +201,4 @@ func read(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-func waitForText(t *testing.T, name, text string, limit time.Duration) {
-	t.Helper()
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(time.Second) {
-		if now, _ := os.ReadFile(name); strings.Contains(string(now), text) {
-			return
-		}
-	}
-	now, _ := os.ReadFile(name)
-	t.Fatalf("%s does not say %q after %v:\n%s", name, text, limit, now)
 }
