@@ -59,7 +59,7 @@ func TestTemplateRecipes(t *testing.T) {
 		mpirun = "mpirun --map-by ppr:1:node --bind-to none "
 		one    = "BERTRAIN --config configs/model/large.json --data hdf5-128 -o pretrain/phase1 --global-batch 65536 --micro-batch 8 --learning-rate 6e-3 --warmup 0.2843 --steps 7038 --save-every 200 --seed 42"
 		two    = "BERTRAIN --config configs/model/large.json --data hdf5-512 -o pretrain/phase2 --global-batch 32768 --micro-batch 4 --learning-rate 4e-3 --warmup 0.128 --steps 1563 --save-every 200 --seed 42"
-		init   = " --init pretrain/phase1/step-00007038"
+		init   = " --phase2 --init pretrain/phase1"
 		pyxis  = "srun --mpi=pmix --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 --container-image=i.sqsh --container-mounts=DIR:DIR"
 	)
 	inImage := strings.NewReplacer("BERTRAIN", "bertrain")
@@ -67,13 +67,13 @@ func TestTemplateRecipes(t *testing.T) {
 		{"both phases", "", mpirun + one + "\n" + mpirun + two + init},
 		{"phase 1", "PHASE=1", mpirun + one},
 		{"phase 2", "PHASE=2", mpirun + two + init},
-		{"phase 2 of another run", "PHASE=2 PHASE1=p STEPS=5", mpirun + strings.Replace(two, "1563", "5", 1) + " --init p/step-00000005"},
+		{"phase 2 of another run", "PHASE=2 PHASE1=p STEPS=5", mpirun + strings.Replace(two, "1563", "5", 1) + " --phase2 --init p"},
 		{"ranks of sbatch", "PHASE=1 SLURM_NTASKS_PER_NODE=8", "mpirun --map-by ppr:8:node --bind-to none " + one},
 		{"srun", "PHASE=1 LAUNCHER=srun RANKS_PER_NODE=2 SLURM_NNODES=4", "srun --mpi=pmix --ntasks=8 --ntasks-per-node=2 --cpu-bind=none --kill-on-bad-exit=1 " + one},
 		{"names with blanks", "PHASE=1 OUT='a b' DATA='c;d'", mpirun + strings.NewReplacer("pretrain/", `a\ b/`, "hdf5-128", `c\;d`).Replace(one)},
 		{"precision and memory", "PRECISION=bf16,fp32 CHECKPOINT_ACTIVATIONS=0,1", mpirun + one + " --precision bf16\n" + mpirun + two + " --checkpoint-activations" + init},
 		{"a value for each phase", "LR=1,2 STEPS=3,4 SEED=5", mpirun + strings.NewReplacer("6e-3", "1", "7038", "3", "seed 42", "seed 5").Replace(one) + "\n" +
-			mpirun + strings.NewReplacer("4e-3", "2", "1563", "4", "seed 42", "seed 5").Replace(two) + " --init pretrain/phase1/step-00000003"},
+			mpirun + strings.NewReplacer("4e-3", "2", "1563", "4", "seed 42", "seed 5").Replace(two) + init},
 		{"all variables", "PHASE=1 DATA=d OUT=o CONFIG=c BATCHSIZE=1 MICROBATCH=2 LR=3 WARMUP=.4 STEPS=5 SAVE_EVERY=6 SEED=7",
 			mpirun + "BERTRAIN --config c --data d -o o/phase1 --global-batch 1 --micro-batch 2 --learning-rate 3 --warmup .4 --steps 5 --save-every 6 --seed 7"},
 		{"recipe", "PHASE=1 RECIPE=r1.json,r2.json MACHINE=m.json LR=1", mpirun + "BERTRAIN --config configs/model/large.json --data hdf5-128 -o pretrain/phase1 --learning-rate 1 --recipe r1.json --machine m.json"},
@@ -195,7 +195,7 @@ func TestTemplateWithoutSlurm(t *testing.T) {
 
 	must(t, inFolder(t, dir, fmt.Sprintf("PHASE=1 "+line, "10", "run")))
 	r := must(t, inFolder(t, dir, fmt.Sprintf(line, "10,5", "run")))
-	for _, want := range []string{"phase 1: done at step 10", "--init run/phase1/step-00000010", "phase 2: done at step 5"} {
+	for _, want := range []string{"phase 1: done at step 10", "--phase2 --init run/phase1", "phase 2: done at step 5"} {
 		if !strings.Contains(r.stderr, want) {
 			t.Errorf("the log does not say %q:\n%s", want, r.stderr)
 		}
