@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -162,8 +163,8 @@ func checkSame(t *testing.T, dir string, enough int) {
 	}
 }
 
-// TestSlurmPipeline submits data preparation and, for when that has ended well, both phases, with ranks that srun starts.
-func TestSlurmPipeline(t *testing.T) {
+// TestReadmeSlurm runs the commands of the README's section "On a cluster" as they stand, but for the sizes and with ranks that srun starts.
+func TestReadmeSlurm(t *testing.T) {
 	needMPI(t)
 	nodes := startSlurm(t)
 	needCorpora(t)
@@ -173,13 +174,20 @@ func TestSlurmPipeline(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "shape.json"), []byte(shape), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	data := submit(t, line, prepared, "-N4", "data.log", dataprep)
-	job := submit(t, line, "CONFIG=shape.json BATCHSIZE=8 MICROBATCH=2 STEPS=6,3 OMP_NUM_THREADS=1 LAUNCHER=srun OUT=out", "-N4 --dependency=afterok:"+data.id+" --kill-on-invalid-dep=yes", "train.log", template)
+	_, section, _ := strings.Cut(read(t, "../README.md"), "## On a cluster")
+	smaller := strings.NewReplacer("WIKI=data/wiki ", prepared, "-N8", "-N4", "CONFIG=configs/model/base.json", "CONFIG=shape.json BATCHSIZE=8 MICROBATCH=2 STEPS=6,3 OMP_NUM_THREADS=1 LAUNCHER=srun", " sub/", " $REPO/sub/")
+	submitted := must(t, line("set -e\n"+smaller.Replace(strings.Split(section, "```")[1])+"echo dataprep: $job")).stdout
+	id := regexp.MustCompile(`^Submitted batch job (\d+)\ndataprep: (\d+)\n$`).FindStringSubmatch(submitted)
+	if id == nil {
+		t.Fatalf("sbatch says %q", submitted)
+	}
+	data := &slurmJob{t: t, line: line, id: id[2], log: "dataprep-" + id[2] + ".out", begun: time.Now()}
+	job := &slurmJob{t: t, line: line, id: id[1], log: "pretrain-" + id[1] + ".out", begun: time.Now()}
 	job.ended(10 * time.Minute)
 	t.Logf("states of the second job:\n%s\nlog of the first:\n%s\nof the second:\n%s", strings.Join(job.states, "\n"), data.text(), job.text())
 	must(t, "diff -r $WORK/expected/hdf5-128 "+dir+"/hdf5-128")
 	for phase, last := range map[string]int{"phase1": 6, "phase2": 3} {
-		if got := len(steps(t, filepath.Join(dir, "out", phase))); got != last {
+		if got := len(steps(t, filepath.Join(dir, "pretrain", phase))); got != last {
 			t.Errorf("%s: %d steps, expected %d", phase, got, last)
 		}
 	}

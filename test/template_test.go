@@ -210,7 +210,7 @@ func TestTemplateWithoutSlurm(t *testing.T) {
 // in a row have brought no checkpoint. An mpirun that starts programs as they are stands for all launchers, one that fails as told for lost nodes.
 func TestTemplateFailure(t *testing.T) {
 	needData(t)
-	const launcher = "#!/bin/bash\nshift 4\n[ $1 = bash ] && exec \"$@\"\necho started >> starts\n[ -z $CHECKPOINT ] || { mkdir -p out/phase1/step-0000000$(wc -l < starts); : > out/phase1/step-0000000$(wc -l < starts)/DONE; }\nexit $FAIL\n"
+	const launcher = "#!/bin/bash\nshift 4\n[ $1 = bash ] && exec \"$@\"\necho started >> starts\n[ -z $CHECKPOINT ] || { mkdir -p out/phase1/step-0000000$(wc -l < starts); : > out/phase1/step-0000000$(wc -l < starts)/DONE; }\n[ -z $STOPPED ] || { mkdir -p out/phase1; echo step 3 > out/phase1/STOPPED; }\nexit $FAIL\n"
 	for _, c := range []struct {
 		what, variables string
 		starts          int // of the job
@@ -225,6 +225,8 @@ func TestTemplateFailure(t *testing.T) {
 		{"failed too often", "FAIL=1 SLURM_JOB_ID=5 RETRIES=2", 4, 1, 3, "no new checkpoint in 3 starts of job 5"},
 		{"never again", "FAIL=1 SLURM_JOB_ID=5 RETRIES=0", 2, 1, 1, "no new checkpoint in 1 starts of job 5"},
 		{"failed often, but got on", "FAIL=1 SLURM_JOB_ID=5 RETRIES=1 CHECKPOINT=1", 5, 0, 5, "requeue of job 5"},
+		{"ranks that knew the time limit", "FAIL=0 SLURM_JOB_ID=5 STOPPED=1", 1, 0, 1, "requeue of job 5"},
+		{"ranks stopped without Slurm", "FAIL=0 STOPPED=1", 1, 0, 1, "stopped with everything saved at step 3"},
 		{"node not back yet", "FAIL=1 SLURM_JOB_ID=5 SLURM_RESTART_COUNT=1 CONFIG=none", 1, 0, 0, "requeue of job 5"},
 		{"wrong from the start", "FAIL=1 SLURM_JOB_ID=5 CONFIG=none", 1, 1, 0, "none: cannot be read"},
 	} {
