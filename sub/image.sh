@@ -35,7 +35,13 @@ build() {
 	"$program" build -t "$TAG" "${arguments[@]}" -f sub/Dockerfile . >&2
 }
 
-need() { command -v "$1" >/dev/null || die "$1: not found" "$2"; }
+# prepare FILE PROGRAM WHERE checks that a file can be made, and builds what it is made of.
+prepare() {
+	[ ! -e "$1" ] || die "$1: is there" "remove it to have it made again"
+	command -v "$2" >/dev/null || die "$2: not found" "install it from $3, or make the file on a machine that has it and copy it"
+	[[ $2 != enroot || $program != buildah ]] || die "enroot cannot read the images of buildah" "install docker or podman, or push the image to a registry and enroot import docker://REGISTRY#$TAG"
+	build
+}
 
 [[ $# = 1 || $# = 2 ]] || usage
 case $1 in
@@ -46,25 +52,17 @@ build)
 	say "made $TAG"
 	;;
 enroot)
-	file=${2:-hpcbert.sqsh}
-	[ ! -e "$file" ] || die "$file: is there" "remove it to have it made again"
-	need enroot "install it from github.com/NVIDIA/enroot, or make the file on a machine that has it and copy it"
-	program=$(builder)
+	file=${2:-hpcbert.sqsh} program=$(builder)
+	prepare "$file" enroot github.com/NVIDIA/enroot
 	case $program in
-	docker) source=dockerd://$TAG ;;
-	podman) source=podman://$TAG ;;
-	*) die "enroot cannot read the images of $program" "install docker or podman, or push the image to a registry and enroot import docker://REGISTRY#$TAG" ;;
+	docker) enroot import -o "$file" "dockerd://$TAG" >&2 ;;
+	podman) enroot import -o "$file" "podman://$TAG" >&2 ;;
 	esac
-	build
-	enroot import -o "$file" "$source" >&2
 	say "made $file"
 	;;
 apptainer)
-	file=${2:-hpcbert.sif}
-	[ ! -e "$file" ] || die "$file: is there" "remove it to have it made again"
-	need apptainer "install it from apptainer.org, or make the file on a machine that has it and copy it"
-	program=$(builder)
-	build
+	file=${2:-hpcbert.sif} program=$(builder)
+	prepare "$file" apptainer apptainer.org
 	archive=$(mktemp -d)
 	trap 'rm -rf "$archive"' EXIT
 	case $program in
