@@ -111,6 +111,7 @@ func TestTemplateValues(t *testing.T) {
 		{"container program", "CONTAINER=docker IMAGE=x", 2, "pyxis, apptainer or none"},
 		{"container without image", "CONTAINER=pyxis", 2, "IMAGE is not set"},
 		{"image without container", "CONTAINER=none IMAGE=x", 2, "IMAGE is set"},
+		{"machine without recipe", "MACHINE=x", 2, "RECIPE is not set"},
 		{"mpirun and pyxis", "LAUNCHER=mpirun IMAGE=x", 2, "by srun only"},
 		{"batch", "BATCHSIZE=many", 2, two},
 		{"batch of phase 2", "BATCHSIZE=64,0", 2, two},
@@ -160,7 +161,8 @@ func TestTemplatePreflight(t *testing.T) {
 		{"no phase 1", "PHASE=2", 1, "phase 1 has not ended"},
 		{"phase 1 not ended", "mkdir -p one/step-00000010; : > one/step-00000010/DONE; PHASE=2 PHASE1=one", 1, "phase 1 has not ended"},
 		{"phase 1 without checkpoint", "mkdir -p one/step-00000010; : > one/DONE; PHASE=2 PHASE1=one", 1, "no whole checkpoint"},
-		{"phase 1 ended", "mkdir -p one/step-00000010; : > one/DONE; : > one/step-00000010/DONE; PHASE=2 PHASE1=one", 0, ""},
+		{"phase 1 with a damaged checkpoint", "mkdir -p one/step-00000010; : > one/DONE; : > one/step-00000010/DONE; PHASE=2 PHASE1=one", 1, "one/step-00000010"},
+		{"plan that bertrain refuses", "LR=1e99", 2, "bertrain: error: --learning-rate"},
 	})
 }
 
@@ -210,7 +212,7 @@ func TestTemplateWithoutSlurm(t *testing.T) {
 // in a row have brought no checkpoint. An mpirun that starts programs as they are stands for all launchers, one that fails as told for lost nodes.
 func TestTemplateFailure(t *testing.T) {
 	needData(t)
-	const launcher = "#!/bin/bash\nshift 4\n[ $1 = bash ] && exec \"$@\"\necho started >> starts\n[ -z $CHECKPOINT ] || { mkdir -p out/phase1/step-0000000$(wc -l < starts); : > out/phase1/step-0000000$(wc -l < starts)/DONE; }\n[ -z $STOPPED ] || { mkdir -p out/phase1; echo step 3 > out/phase1/STOPPED; }\nexit $FAIL\n"
+	const launcher = "#!/bin/bash\nshift 4\n[ $1 = bash ] && exec \"$@\"\n[[ \"$*\" = *--dry-run* ]] && exit 0\necho started >> starts\n[ -z $CHECKPOINT ] || { mkdir -p out/phase1/step-0000000$(wc -l < starts); : > out/phase1/step-0000000$(wc -l < starts)/DONE; }\n[ -z $STOPPED ] || { mkdir -p out/phase1; echo step 3 > out/phase1/STOPPED; }\nexit $FAIL\n"
 	for _, c := range []struct {
 		what, variables string
 		starts          int // of the job
