@@ -94,3 +94,8 @@ int wire_gather(float *b, const int *count, const int *first, int root, int rank
 		return MPI_Gatherv(MPI_IN_PLACE, 0, MPI_FLOAT, b, count, first, MPI_FLOAT, root, MPI_COMM_WORLD);
 	return MPI_Gatherv(b + first[rank], count[rank], MPI_FLOAT, NULL, NULL, NULL, MPI_FLOAT, root, MPI_COMM_WORLD);
 }
+
+int wire_shift(const void *out, int n, int to, void *in, int m, int from)
+{
+	return MPI_Sendrecv(out, n, MPI_BYTE, to, 0, in, m, MPI_BYTE, from, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+}

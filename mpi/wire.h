@@ -10,3 +10,6 @@ int wire_sum_words(float *b, uint16_t *words, int n, int root, int rank, bool ha
 
 /* Copies b[first[r] ... first[r] + count[r] - 1] of each rank r to the root. */
 int wire_gather(float *b, const int *count, const int *first, int root, int rank);
+
+/* Sends out[n] to one rank and receives in[m] from another. */
+int wire_shift(const void *out, int n, int to, void *in, int m, int from);

@@ -27,6 +27,7 @@ static int local_rank(int *rank) {
 import "C"
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"runtime"
@@ -202,6 +203,25 @@ func (w *World) gather(call string, data []float32, cuts []int, root int) error 
 	return w.do(call, func() C.int {
 		return C.wire_gather((*C.float)(unsafe.SliceData(data)), &counts[0], &first[0], C.int(root), C.int(w.rank))
 	})
+}
+
+// Shift sends data to the rank that is by higher, counted round, and returns what the rank that is by lower sent.
+func (w *World) Shift(data []byte, by int) ([]byte, error) {
+	to, from := ((w.rank+by)%w.size+w.size)%w.size, ((w.rank-by)%w.size+w.size)%w.size
+	if len(data) > math.MaxInt32 {
+		return nil, fmt.Errorf("exchange: %d bytes are more than MPI can count", len(data))
+	}
+	exchange := func(out, in []byte) error {
+		return w.do("MPI_Sendrecv", func() C.int {
+			return C.wire_shift(unsafe.Pointer(unsafe.SliceData(out)), C.int(len(out)), C.int(to), unsafe.Pointer(unsafe.SliceData(in)), C.int(len(in)), C.int(from))
+		})
+	}
+	length, size := binary.LittleEndian.AppendUint32(nil, uint32(len(data))), make([]byte, 4)
+	if err := exchange(length, size); err != nil {
+		return nil, err
+	}
+	got := make([]byte, binary.LittleEndian.Uint32(size))
+	return got, exchange(data, got)
 }
 
 // Agree tells every rank whether any rank said yes.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"hpcbert/lib/comm"
@@ -52,7 +53,7 @@ func TestCollectives(t *testing.T) {
 
 func collectives(w *World) error {
 	rank, size := w.Rank(), w.Size()
-	for _, check := range []func(*World, int, int) error{reductions, buckets, wires, parts, votes} {
+	for _, check := range []func(*World, int, int) error{reductions, buckets, wires, parts, shifts, votes} {
 		if err := check(w, rank, size); err != nil {
 			return fmt.Errorf("rank %d of %d: %w", rank, size, err)
 		}
@@ -186,6 +187,29 @@ func parts(w *World, rank, size int) error {
 	}
 	if w.Gather(sum, append(cuts, n), 0) == nil {
 		return fmt.Errorf("gather took stretches of another number of ranks")
+	}
+	return nil
+}
+
+func shifts(w *World, rank, size int) error {
+	text := func(rank int) string { return strings.Repeat(strconv.Itoa(rank), 3*rank) } // rank 0 sends nothing
+	for by := -size; by <= size; by++ {
+		got, err := w.Shift([]byte(text(rank)), by)
+		if err != nil {
+			return err
+		}
+		if want := text((rank - by + size) % size); string(got) != want {
+			return fmt.Errorf("shift by %d: %q, expected %q", by, got, want)
+		}
+	}
+	texts, err := comm.Texts(w, text(rank))
+	if err != nil {
+		return err
+	}
+	for r, got := range texts {
+		if got != text(r) {
+			return fmt.Errorf("text of rank %d: %q", r, got)
+		}
 	}
 	return nil
 }

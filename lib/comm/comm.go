@@ -26,6 +26,8 @@ type Comm interface {
 	AllGather(data []float32, cuts []int) error
 	// Gather copies the stretches to root alone.
 	Gather(data []float32, cuts []int, root int) error
+	// Shift sends data to the rank that is by higher, counted round, and returns what the rank that is by lower sent.
+	Shift(data []byte, by int) ([]byte, error)
 	// Agree tells every rank whether any rank said yes.
 	Agree(yes bool) (bool, error)
 	// Abort ends the whole job with the exit status.
@@ -72,9 +74,10 @@ func (single) AllGather(data []float32, cuts []int) error {
 func (single) Gather(data []float32, cuts []int, root int) error {
 	return CheckCuts("gather", len(data), cuts, 1)
 }
-func (single) Agree(yes bool) (bool, error) { return yes, nil }
-func (single) Abort(int)                    {}
-func (single) Close() error                 { return nil }
+func (single) Shift(data []byte, by int) ([]byte, error) { return slices.Clone(data), nil }
+func (single) Agree(yes bool) (bool, error)              { return yes, nil }
+func (single) Abort(int)                                 {}
+func (single) Close() error                              { return nil }
 
 // CheckCuts tells what is wrong with the stretches of so many ranks in n values.
 func CheckCuts(call string, n int, cuts []int, ranks int) error {
@@ -103,4 +106,30 @@ func Together(c Comm, err error) error {
 		}
 	}
 	return nil
+}
+
+// Texts returns a text of each rank, by rank. All ranks call it; a text is at most a few kilobytes.
+func Texts(c Comm, mine string) ([]string, error) {
+	lengths := make([]int64, c.Size())
+	lengths[c.Rank()] = int64(len(mine))
+	if err := c.AllreduceInt64(lengths); err != nil {
+		return nil, err
+	}
+	width := int(slices.Max(lengths))
+	letters := make([]int64, c.Size()*width) // a byte in eight: it is little, and sums need no other call
+	for i := range len(mine) {
+		letters[c.Rank()*width+i] = int64(mine[i])
+	}
+	if err := c.AllreduceInt64(letters); err != nil {
+		return nil, err
+	}
+	texts := make([]string, c.Size())
+	for r := range texts {
+		text := make([]byte, lengths[r])
+		for i := range text {
+			text[i] = byte(letters[r*width+i])
+		}
+		texts[r] = string(text)
+	}
+	return texts, nil
 }

@@ -113,6 +113,15 @@ func (r rank) Agree(yes bool) (bool, error) {
 	return slices.Contains(all, any(true)), err
 }
 
+func (r rank) Shift(data []byte, by int) ([]byte, error) {
+	all, err := r.g.meet(r.rank, slices.Clone(data))
+	if err != nil {
+		return nil, err
+	}
+	n := r.Size()
+	return all[((r.rank-by)%n+n)%n].([]byte), nil
+}
+
 type finished struct{}
 
 func (finished) Wait() error { return nil }
