@@ -46,6 +46,9 @@ func (e *Env) Warnf(format string, a ...any) {
 	}
 }
 
+// Alarmf is Warnf also of a rank that Silence was called on: for what only that rank knows.
+func (e *Env) Alarmf(format string, a ...any) { e.message("warning", format, a...) }
+
 // Hintf prints what to do about the warning before it.
 func (e *Env) Hintf(format string, a ...any) {
 	if !e.silent {

@@ -131,7 +131,6 @@ func (w *Watched) await(n int64, what string, call func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- call() }()
 	w.waiting(true, 0)
-	defer w.waiting(false, 0)
 	ticks := time.NewTicker(w.tick)
 	defer ticks.Stop()
 	var waited time.Duration
@@ -139,6 +138,7 @@ func (w *Watched) await(n int64, what string, call func() error) error {
 	for last := time.Now(); ; {
 		select {
 		case err := <-done:
+			w.waiting(false, 0)
 			return err
 		case <-ticks.C:
 		}
@@ -151,7 +151,7 @@ func (w *Watched) await(n int64, what string, call func() error) error {
 		}
 		late, err := w.inquire(n, what, waited)
 		if err != nil && len(done) == 0 {
-			return err
+			return err // and for the others this rank still waits: they leave the end of the job to it
 		}
 		if late != "" && !warned {
 			w.warn("%s: waits %.3g s for %s", what, waited.Seconds(), late)
@@ -163,7 +163,7 @@ func (w *Watched) await(n int64, what string, call func() error) error {
 // inquire finds out for whom collective n waits: an error where ranks are lost, else who is late, "" where a rank below tells it.
 func (w *Watched) inquire(n int64, what string, waited time.Duration) (late string, err error) {
 	if w.peers == nil {
-		return "", fmt.Errorf("%s: waited %.3g s for another rank", what, waited.Seconds())
+		return "", missing(what, waited, []string{"another rank"})
 	}
 	var lost, busy []string
 	for first, end := 0, 16; first < len(w.peers); first, end = end, 4*end { // most find in the first ranks one that does the asking
@@ -179,19 +179,30 @@ func (w *Watched) inquire(n int64, what string, waited time.Duration) (late stri
 			}
 		}
 	}
-	waitedFor := func(names []string) error {
-		err := fmt.Errorf("%s: waited %.3g s for %s", what, waited.Seconds(), several(names))
-		return fault.WithHint(err, "the same command goes on from the newest checkpoint; --comm-timeout says how long ranks wait")
-	}
 	switch {
 	case len(lost) > 0:
-		return "", waitedFor(lost)
+		return "", missing(what, waited, lost)
 	case len(busy) == 0 && waited >= 2*w.timeout: // twice: after a pause of the whole job it takes a moment
-		return "", waitedFor([]string{"the network: all ranks answer and are there"})
+		return "", missing(what, waited, []string{"the network: all ranks answer and are there"})
 	case waited >= patience*w.timeout:
-		return "", waitedFor(busy)
+		return "", missing(what, waited, busy)
 	}
 	return several(busy), nil
+}
+
+// Missing is the error of a collective that was given up because ranks do not come.
+type Missing struct {
+	Collective string
+	Waited     time.Duration
+	Ranks      []string // with their hosts and what is known of them
+}
+
+func (m *Missing) Error() string {
+	return fmt.Sprintf("%s: waited %.3g s for %s", m.Collective, m.Waited.Seconds(), several(m.Ranks))
+}
+
+func missing(what string, waited time.Duration, ranks []string) error {
+	return fault.WithHint(&Missing{what, waited, ranks}, "the same command goes on from the newest checkpoint; --comm-timeout says how long ranks wait")
 }
 
 // several joins names, not all of very many.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hpcbert/lib/ckpt"
+	"hpcbert/lib/comm"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/stream"
 )
@@ -60,6 +61,7 @@ func (s *saver) note(w written) error {
 // save writes the checkpoint of the current update, or begins to where training goes on meanwhile: the error comes with the next step then.
 // Rank 0 writes, the others give it their part of the moments, go on and meet it at the next collective.
 func (t *Trainer) save(last bool) error {
+	comm.Doing(t.comm, "saves step %d", t.step)
 	t.saved = t.step
 	if t.comm.Rank() != 0 {
 		return t.sendMoments()

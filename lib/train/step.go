@@ -9,6 +9,7 @@ import (
 
 	"hpcbert/kernels"
 	"hpcbert/lib/bert"
+	"hpcbert/lib/comm"
 	"hpcbert/lib/optim"
 )
 
@@ -43,6 +44,7 @@ func (t *Trainer) update(b share) (*measure, error) {
 		if stopped, err := t.stopBefore(i); err != nil || stopped {
 			return nil, cmp.Or(err, errStopped)
 		}
+		comm.Doing(t.comm, "computes micro-batch %d of %d of step %d", i+1, len(micros), t.step+1)
 		begin := time.Now()
 		t.unigram.count(micro)
 		t.opt.Hooks.batch(t.step+1, micro)
@@ -85,6 +87,7 @@ func (t *Trainer) objective(m *measure) bert.Objective {
 
 // apply updates the weights, unless loss or gradients are not finite.
 func (t *Trainer) apply(m *measure) (err error) {
+	comm.Doing(t.comm, "updates the weights of step %d", t.step+1)
 	m.learningRate, m.lossScale = t.schedule.Rate(t.step+1), t.scaler.Scale
 	if loss := m.loss(); math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return t.notFinite(m, nowhere)

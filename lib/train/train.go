@@ -422,6 +422,7 @@ func (t *Trainer) unmark(names ...string) error {
 // one makes one update and tells of it.
 func (t *Trainer) one(batches <-chan share, w *window, s *Summary) error {
 	begin := time.Now()
+	comm.Doing(t.comm, "waits for the data of step %d", t.step+1)
 	b, ok := <-batches
 	waited := time.Since(begin)
 	if !ok {

@@ -111,6 +111,7 @@ type options struct {
 	maskOptions
 	updateOptions
 	saveOptions
+	healthOptions
 	recipeOptions
 	referenceOptions
 
@@ -135,7 +136,7 @@ func (o *options) check(args []string) error {
 	case !slices.Contains([]string{"fp32", "tf32", "bf16", "fp16"}, o.Precision):
 		return fault.Usagef("--precision %q: must be fp32, tf32, bf16 or fp16", o.Precision)
 	}
-	return cmp.Or(o.maskOptions.check(), o.updateOptions.check(o.Steps, o.Precision), o.saveOptions.check(), o.referenceOptions.check())
+	return cmp.Or(o.maskOptions.check(), o.updateOptions.check(o.Steps, o.Precision), o.saveOptions.check(), o.healthOptions.check(), o.referenceOptions.check())
 }
 
 // settle gives the options the values that recipe, machine and the original's flags mean. What needs the number of ranks is left to divide.
@@ -159,11 +160,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 	}
 	o.Init, o.Output = o.phase(o.Output)
 	stop := env.CatchStop() // first of all: a job may be told to stop while MPI starts
-	c := comm.Single(env.Host())
-	if env.Launched() {
-		if c, err = mpi.Start(env.Host()); err != nil {
-			return err
-		}
+	c, err := o.join(env)
+	if err != nil {
+		return err
 	}
 	defer func() { // a panic must end the other ranks too
 		if r := recover(); r != nil && c.Size() == 1 {
@@ -182,11 +181,11 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 		err = o.dryRun(ctx, env, c, cfg, set, dev)
 	}
 	if err != nil || o.DryRun {
-		return errors.Join(err, c.Close())
+		return leave(env, c, err)
 	}
 	t, err := o.prepare(env, c, cfg, set, dev)
 	if err != nil {
-		return errors.Join(err, c.Close())
+		return leave(env, c, err)
 	}
 	defer t.Close()
 	stopped, err := o.train(ctx, env, t, c, stop)
@@ -194,6 +193,18 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err err
 		return err
 	}
 	return stop.Outcome()
+}
+
+// join finds the other ranks.
+func (o *options) join(env *cli.Env) (comm.Comm, error) {
+	if !env.Launched() {
+		return comm.Single(env.Host()), nil
+	}
+	world, err := mpi.Start(env.Host())
+	if err != nil {
+		return nil, err
+	}
+	return comm.Watch(world, o.CommTimeout, env.Alarmf)
 }
 
 // open finds model shape, data and device, on all ranks or on none.
@@ -341,13 +352,23 @@ func (o *options) train(ctx context.Context, env *cli.Env, t *train.Trainer, c c
 	return s.Stopped, nil
 }
 
+// leave ends a run before its training: all ranks come here, unless some are missing.
+func leave(env *cli.Env, c comm.Comm, err error) error {
+	if missing := new(comm.Missing); errors.As(err, &missing) {
+		return abort(env, c, err)
+	}
+	return errors.Join(err, c.Close())
+}
+
 // abort tells the error and ends the whole job: the other ranks may be waiting in a collective. Rank 0 speaks first, so that an error that
 // all ranks have is told once.
 func abort(env *cli.Env, c comm.Comm, err error) error {
 	if c.Size() == 1 {
 		return err
 	}
+	missing := new(comm.Missing)
 	switch {
+	case errors.As(err, &missing): // told by this rank alone
 	case fault.KindOf(err) == fault.Elsewhere:
 		time.Sleep(5 * time.Second) // the rank that has the error must come to tell it
 	case c.Rank() > 0:
