@@ -134,7 +134,7 @@ func (w *Watched) await(n int64, what string, call func() error) error {
 	ticks := time.NewTicker(w.tick)
 	defer ticks.Stop()
 	var waited time.Duration
-	warned := false
+	warned, deferred := false, false
 	for last := time.Now(); ; {
 		select {
 		case err := <-done:
@@ -149,7 +149,13 @@ func (w *Watched) await(n int64, what string, call func() error) error {
 		if waited < w.timeout {
 			continue
 		}
+		if deferred && waited < 2*patience*w.timeout {
+			continue
+		}
 		late, err := w.inquire(n, what, waited)
+		if deferred = errors.Is(err, errTellsIt); deferred {
+			continue // also when that rank is gone: it has ended the job
+		}
 		if err != nil && len(done) == 0 {
 			return err // and for the others this rank still waits: they leave the end of the job to it
 		}
@@ -160,7 +166,10 @@ func (w *Watched) await(n int64, what string, call func() error) error {
 	}
 }
 
-// inquire finds out for whom collective n waits: an error where ranks are lost, else who is late, "" where a rank below tells it.
+// errTellsIt: a rank below waits as long.
+var errTellsIt = errors.New("another rank tells it")
+
+// inquire finds out for whom collective n waits: an error where ranks are lost, else who is late.
 func (w *Watched) inquire(n int64, what string, waited time.Duration) (late string, err error) {
 	if w.peers == nil {
 		return "", missing(what, waited, []string{"another rank"})
@@ -172,8 +181,8 @@ func (w *Watched) inquire(n int64, what string, waited time.Duration) (late stri
 			case a.peer.rank == w.Rank():
 			case a.kind != answers:
 				lost = append(lost, a.String())
-			case a.peer.rank < w.Rank() && a.Waits && a.Waited >= w.timeout-2*w.tick:
-				return "", nil
+			case a.peer.rank < w.Rank() && a.Waits && a.Waited >= w.timeout-2*w.tick && waited < 2*patience*w.timeout: // by then it would have ended the job
+				return "", errTellsIt
 			case a.Begun < n && !a.Waits:
 				busy = append(busy, a.String())
 			}

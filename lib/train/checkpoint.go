@@ -48,11 +48,12 @@ type state struct {
 	Seq        int           `json:"sequence_length"`
 	Vocabulary string        `json:"vocabulary_sha256,omitempty"`
 	Data       string        `json:"data_sha256,omitempty"` // of the files' hashes, where the data has a manifest
+	Verified   int           `json:"verified,omitempty"`    // the last update that ranks verified
 }
 
 func (t *Trainer) state() state {
 	return state{Step: t.step, Samples: t.samples(), Epoch: t.epoch(), GlobalBatch: t.opt.GlobalBatch, Seed: t.opt.Seed,
-		Schedule: t.schedule, Optimizer: t.opt.Optimizer, Scaler: t.scaler, FileOrder: t.opt.FileOrder, Masking: t.mask.String(), Dropout: t.dropout, Precision: t.precision(), Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256()}
+		Schedule: t.schedule, Optimizer: t.opt.Optimizer, Scaler: t.scaler, FileOrder: t.opt.FileOrder, Masking: t.mask.String(), Dropout: t.dropout, Precision: t.precision(), Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256(), Verified: t.verify.last}
 }
 
 // host returns device memory for reading: itself where the host can read it, else a copy. Synchronize the stream first.
@@ -110,7 +111,7 @@ func (t *Trainer) resume(dir string) error {
 	if len(missing) > 0 {
 		return fmt.Errorf("resume from %s: no %s", dir, strings.Join(missing, ", "))
 	}
-	t.step, t.saved = was.Step, was.Step
+	t.step, t.saved, t.verify.last = was.Step, was.Step, was.Verified
 	if was.Scaler != nil {
 		t.scaler.Restore(*was.Scaler)
 	}

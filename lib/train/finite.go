@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"time"
 
 	"hpcbert/kernels"
 	"hpcbert/lib/bert"
@@ -17,6 +18,9 @@ type Hooks struct {
 	Batch     func(step int, b *bert.Batch)
 	Weights   func(step int, arena []float32)
 	Gradients func(step, first int, stretch []float32) // this rank's own, when they are final; first = place in the arena
+	Backward  func(step, first int, stretch []float32) // after every backward pass of a micro-batch, also one of another rank
+	Computed  func(step int, took time.Duration)       // after each micro-batch; its time counts as the rank's
+	Data      func(step int)                           // before the data of an update; its time counts as waiting for them
 }
 
 func (h Hooks) batch(step int, b *bert.Batch) {
@@ -39,6 +43,22 @@ func (h Hooks) gradients(step int, arena kernels.Tensor, first, end int) {
 }
 
 const divergedHint = "training has diverged: a lower learning rate or a longer warm-up may hold it"
+
+func (h Hooks) backward(step int, arena kernels.Tensor, first, end int) {
+	h.Backward(step, first, kernels.Host[float32](arena)[first:end])
+}
+
+func (h Hooks) computed(step int, took time.Duration) {
+	if h.Computed != nil {
+		h.Computed(step, took)
+	}
+}
+
+func (h Hooks) data(step int) {
+	if h.Data != nil {
+		h.Data(step)
+	}
+}
 
 // nowhere is in place of a tensor's number when all are finite.
 const nowhere = -1

@@ -110,6 +110,9 @@ type metricsLine struct {
 	TokensPerSecond    float64 `json:"tokens_per_s"`
 	GFLOPs             float64 `json:"gflop_per_s"`
 	MFU                float64 `json:"mfu,omitempty"`
+	SlowestRank        int     `json:"slowest_rank"`        // whose computing took longest for what it was
+	SlowestOverMedian  float64 `json:"slowest_over_median"` // its time over the ranks' median
+	WaitShare          float64 `json:"wait_share"`          // of the time, in collectives that no computing hides; mean of the ranks
 }
 
 func (t *Trainer) metricsLine(m *measure) metricsLine {
@@ -120,6 +123,8 @@ func (t *Trainer) metricsLine(m *measure) metricsLine {
 		Seconds: m.seconds, DataSeconds: m.dataSeconds, SequencesPerSecond: float64(m.sequences) / m.seconds, TokensPerSecond: float64(m.tokens) / m.seconds,
 		GFLOPs: m.flops / m.seconds * 1e-9,
 	}
+	line.SlowestRank, line.SlowestOverMedian = m.pulse.slowest()
+	line.WaitShare = m.pulse.waitSeconds() / m.seconds
 	if t.peak > 0 {
 		line.MFU = line.GFLOPs / t.peak
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"sort"
+	"time"
 
 	"hpcbert/kernels"
 	"hpcbert/lib/bert"
@@ -40,8 +41,8 @@ func (t *Trainer) part(elements int) (first, end int) {
 }
 
 // whenFinal is what the backward pass calls with stretches of final gradients; nil where nobody waits for them.
-func (t *Trainer) whenFinal(last bool) bert.Done {
-	if !last || t.comm.Size() == 1 || t.opt.Reduction.After {
+func (t *Trainer) whenFinal() bert.Done {
+	if t.comm.Size() == 1 || t.opt.Reduction.After {
 		return nil
 	}
 	return t.final
@@ -59,11 +60,13 @@ func (t *Trainer) final(first, end int) {
 	t.reduction.ready(first, end)
 }
 
-// reduce ends with the sums over the ranks: of all gradients, or of this rank's part.
-func (t *Trainer) reduce() error {
-	if t.whenFinal(true) == nil {
+// reduce ends with the sums over the ranks: of all gradients, or of this rank's part. Begun tells that the last backward pass has handed the
+// gradients over.
+func (t *Trainer) reduce(begun bool) error {
+	if !begun {
 		t.final(0, t.model.Gradients.Len())
 	}
+	defer t.waited(time.Now())
 	return t.reduction.wait()
 }
 

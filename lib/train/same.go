@@ -38,6 +38,7 @@ func (t *Trainer) fingerprint() ([]byte, error) {
 	}
 	h := sha256.New()
 	h.Write(text)
+	fmt.Fprintln(h, t.opt.VerifyEvery)
 	h.Write(t.model.Config.JSON())
 	for _, p := range t.model.Params {
 		for part := range slices.Chunk(t.host(t.model.Weight(p.Name)), 1<<16) {

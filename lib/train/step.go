@@ -22,6 +22,7 @@ type measure struct {
 	learningRate              float64
 	gradientNorm, lossScale   float64
 	seconds, dataSeconds      float64
+	pulse                     pulse
 	skipped                   bool // the gradients overflowed and nothing was updated
 }
 
@@ -40,29 +41,44 @@ func (t *Trainer) update(b share) (*measure, error) {
 	t.own.bad = nowhere
 	t.reduction.begin()
 	var sums bert.Result
+	var done bert.Done
 	for i, micro := range micros {
 		if stopped, err := t.stopBefore(i); err != nil || stopped {
 			return nil, cmp.Or(err, errStopped)
 		}
+		checks := i == 0 && t.verifies(t.step+1)
+		if done = nil; i == len(micros)-1 && !checks {
+			done = t.whenFinal()
+		}
 		comm.Doing(t.comm, "computes micro-batch %d of %d of step %d", i+1, len(micros), t.step+1)
-		begin := time.Now()
+		begin, waited := time.Now(), t.spent.wait
 		t.unigram.count(micro)
 		t.opt.Hooks.batch(t.step+1, micro)
-		r, err := t.model.ForwardBackwardLayers(micro, t.objective(m), t.whenFinal(i == len(micros)-1))
+		r, err := t.micro(micro, t.objective(m), done, checks)
 		if err != nil {
 			return nil, err
 		}
 		sums.Add(r)
 		t.log.micro(micro, r)
+		t.opt.Hooks.computed(t.step+1, time.Since(begin))
+		t.spent.compute += time.Since(begin) - (t.spent.wait - waited)
 		t.pace.took(time.Since(begin))
 	}
-	if err := t.reduce(); err != nil {
+	if err := t.reduce(done != nil); err != nil {
 		return nil, err
 	}
 	if err := t.gather(m, sums); err != nil {
 		return nil, err
 	}
 	return m, t.apply(m)
+}
+
+// micro computes a micro-batch.
+func (t *Trainer) micro(b *bert.Batch, goal bert.Objective, done bert.Done, checks bool) (bert.Result, error) {
+	if checks {
+		return t.firstVerified(b, goal)
+	}
+	return t.backward(b, goal, done)
 }
 
 // lossScale is what the gradients are multiplied by. The loss is a mean over the global batch: half precision holds its gradients as well as
@@ -123,9 +139,12 @@ func (t *Trainer) countTargets(micros []*bert.Batch) (*measure, error) {
 		}
 	}
 	counts[4] = t.pace.mean()
+	t.spent.flops = t.model.Config.FLOPs(int(counts[2]), counts[3], int(counts[0]), int(counts[1]))
+	begin := time.Now()
 	if err := t.comm.AllreduceInt64(counts[:]); err != nil {
 		return nil, err
 	}
+	t.waited(begin)
 	t.pace.set(counts[4] / int64(t.comm.Size()))
 	m := &measure{masked: counts[0], sequences: counts[1], tokens: counts[2]}
 	m.flops = t.model.Config.FLOPs(int(m.tokens), counts[3], int(m.masked), int(m.sequences))
@@ -134,7 +153,9 @@ func (t *Trainer) countTargets(micros []*bert.Batch) (*measure, error) {
 
 // gather makes the losses global.
 func (t *Trainer) gather(m *measure, r bert.Result) error {
-	sums := []float64{r.MLMLossSum, r.NSPLossSum, float64(r.MLMCorrect), float64(r.NSPCorrect)}
+	sums := append([]float64{r.MLMLossSum, r.NSPLossSum, float64(r.MLMCorrect), float64(r.NSPCorrect)}, make([]float64, pulseLen*t.comm.Size())...)
+	m.pulse = pulse(sums[4:])
+	m.pulse.put(t.comm.Rank(), t.spent)
 	if err := t.comm.AllreduceFloat64(sums); err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ type Options struct {
 	Optimizer      optim.Options
 	Scaling        optim.Scaling // of the loss
 	Reduction      Reduction
+	VerifyEvery    int                           // updates between checks of the ranks on each other; 0 = none
 	FileOrder      bool                          // rows in the order of the files, not shuffled
 	DynamicMasking bool                          // masks drawn anew in each epoch, not as in the shards
 	WholeWords     bool                          // with DynamicMasking: all pieces of a word are masked or none
@@ -101,6 +102,9 @@ type Trainer struct {
 	timeUp    bool        // the deadline is near
 	stop      func() bool // whether a signal asked for the end
 	pace      pace
+	health    *health
+	verify    verifier
+	spent     spent    // in the update at work
 	lock      *os.File // of the output folder, on rank 0
 	dropout   bool
 
@@ -115,6 +119,12 @@ func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, 
 		return nil, err
 	}
 	if err := t.fit(cfg); err != nil {
+		return nil, err
+	}
+	if t.health, err = newHealth(c); err != nil {
+		return nil, err
+	}
+	if t.verify, err = t.newVerifier(); err != nil {
 		return nil, err
 	}
 	if err = t.allocate(cfg, dev); err == nil {
@@ -364,7 +374,12 @@ func (t *Trainer) loop(batches <-chan share, s *Summary) error {
 
 // due tells whether the current update is to be saved.
 func (t *Trainer) due(stopped bool) bool {
-	return !t.opt.SaveNothing && t.step != t.saved && (stopped || t.step == t.end() || t.opt.SaveEvery > 0 && t.step%t.opt.SaveEvery == 0)
+	return !t.opt.SaveNothing && t.step != t.saved && (stopped || t.savedAt(t.step))
+}
+
+// savedAt tells whether an update is saved when nothing stops the run before.
+func (t *Trainer) savedAt(step int) bool {
+	return !t.opt.SaveNothing && (step == t.end() || t.opt.SaveEvery > 0 && step%t.opt.SaveEvery == 0)
 }
 
 // measurePeak measures how fast all ranks at once could multiply and add; a device that cannot tell counts as unknown.
@@ -423,8 +438,9 @@ func (t *Trainer) unmark(names ...string) error {
 func (t *Trainer) one(batches <-chan share, w *window, s *Summary) error {
 	begin := time.Now()
 	comm.Doing(t.comm, "waits for the data of step %d", t.step+1)
+	t.opt.Hooks.data(t.step + 1)
 	b, ok := <-batches
-	waited := time.Since(begin)
+	t.spent = spent{data: time.Since(begin)}
 	if !ok {
 		return errors.New("data ended before the last step")
 	}
@@ -438,6 +454,11 @@ func (t *Trainer) one(batches <-chan share, w *window, s *Summary) error {
 	if err != nil {
 		return fmt.Errorf("step %d: %w", t.step+1, err)
 	}
+	if t.comm.Rank() == 0 {
+		for _, news := range t.health.note(m.pulse) {
+			t.opt.Warn("%s", news)
+		}
+	}
 	s.Sequences += m.sequences
 	s.Tokens += m.tokens
 	if m.skipped {
@@ -445,7 +466,7 @@ func (t *Trainer) one(batches <-chan share, w *window, s *Summary) error {
 		return t.logUpdate(m)
 	}
 	t.step++
-	m.seconds, m.dataSeconds = time.Since(begin).Seconds(), waited.Seconds()
+	m.seconds, m.dataSeconds = time.Since(begin).Seconds(), t.spent.data.Seconds()
 	w.add(m.loss())
 	if s.LastStep++; s.LastStep == s.FirstStep {
 		s.FirstLoss = m.loss()

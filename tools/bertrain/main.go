@@ -287,7 +287,7 @@ func (o *options) read(env *cli.Env) (*bert.Config, *pretrain.Set, error) {
 func (o *options) training(env *cli.Env, dev *kernels.Device) train.Options {
 	opt := train.Options{Out: o.Output, Init: o.Init, InitStep: o.Phase1End, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
 		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, SaveSync: o.SaveSync || o.NoSave, Deadline: env.Deadline(o.TimeLimit), Until: o.until(), SaveNothing: o.NoSave,
-		LogEvery: o.LogEvery, DLLogger: o.DLLogger, Began: o.began, Schedule: o.schedule(o.Steps), Optimizer: o.optimizer(), Reduction: o.reduction(), FileOrder: o.Order == "file", DynamicMasking: o.Dynamic, WholeWords: o.WholeWords,
+		LogEvery: o.LogEvery, DLLogger: o.DLLogger, Began: o.began, Schedule: o.schedule(o.Steps), Optimizer: o.optimizer(), Reduction: o.reduction(), VerifyEvery: o.VerifyEvery, FileOrder: o.Order == "file", DynamicMasking: o.Dynamic, WholeWords: o.WholeWords,
 		Memory: math.MaxInt64, Warn: env.Warnf, Planned: func(p train.Plan) { tellMemory(env, p) }}
 	opt.Scaling, _ = o.scaling(o.Precision) // checked
 	if dev.OnHost() {
