@@ -39,8 +39,8 @@ type Watched struct {
 // patience is how many timeouts a rank may be at work while others wait for it.
 const patience = 10
 
-// pause is what a busy node may keep a process from running. What is longer, as when a job is suspended and resumed, counts as so much waiting.
-const pause = 5 * time.Second
+// pause is what a busy node may keep a process from running. What is longer, as when a job is suspended and resumed, is not waiting.
+const pause = time.Second / 2
 
 // Watch makes the collectives of c watched ones; a timeout of 0 waits for ever. All ranks call it. Warn is called on the rank that waits.
 func Watch(c Comm, timeout time.Duration, warn func(format string, a ...any)) (*Watched, error) {

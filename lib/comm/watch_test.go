@@ -30,7 +30,7 @@ func (n *notes) warn(format string, a ...any) {
 	n.texts = append(n.texts, fmt.Sprintf(format, a...))
 }
 
-const patience = 300 * time.Millisecond
+const patience = 150 * time.Millisecond
 
 func TestMissingRanksAreNamed(t *testing.T) {
 	vanish := func(w *comm.Watched, t *testing.T) { w.Vanish() }
