@@ -145,7 +145,7 @@ func (o *options) describeCosts(env *cli.Env, dev *kernels.Device, f train.Forec
 func (o *options) describeTime(ctx context.Context, env *cli.Env, f train.Forecast) ([2]string, error) {
 	update := f.FLOPs * float64(o.GlobalBatch)
 	left := float64(max(0, f.End-f.Step))
-	work := fmt.Sprintf("%.4g GFLOP a sequence, %.4g an update, %.4g in all", f.FLOPs*1e-9, update*1e-9, left*update*1e-9)
+	work := fmt.Sprintf("%s a sequence, %s an update, %s in all", operations(f.FLOPs), operations(update), operations(left*update))
 	share, from := assumedMFU, "assumed; --measured METRICS tells better"
 	if o.Measured == "" && f.Step > 0 {
 		o.Measured = filepath.Join(o.Output, "metrics.jsonl")
@@ -164,6 +164,17 @@ func (o *options) describeTime(ctx context.Context, env *cli.Env, f train.Foreca
 	whole := time.Duration(seconds * left * float64(time.Second))
 	return [2]string{"time", fmt.Sprintf("%s in all, %.3g s a step: %s, at %.0f %% (%s) of the %.0f GFLOP/s just measured; without communication between ranks", cli.Duration(whole), seconds, work,
 		100*share, from, f.PeakGFLOPS)}, nil
+}
+
+// operations prints a number of floating-point operations.
+func operations(n float64) string {
+	units := []string{"MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"}
+	n *= 1e-6
+	i := 0
+	for ; n >= 1000 && i < len(units)-1; i++ {
+		n /= 1000
+	}
+	return fmt.Sprintf("%.4g %s", n, units[i])
 }
 
 // medianMFU returns what a run reached, its first step left out.

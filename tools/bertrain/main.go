@@ -42,6 +42,60 @@
 // --phase1-end-step, with its moments, and counts updates from 0 (--reset-optimizer: moments too). Without --init, ONE is -o and phase 2 is in
 // OUT/phase2. --init takes a single checkpoint too; one of bertrain's must be whole. A run that goes on from its own folder ignores it.
 //
+// --recipe takes what to train (batch, schedule, optimizer, steps, precision, seed, dropout) from a file of configs/recipe, --machine how from one of
+// configs/machine (micro-batch, precision, checkpoints, all-reduce). What is given on the command line goes before both. Data of another sequence length than
+// the recipe's are refused. The global batch is the recipe's, whatever the number of ranks.
+//
+// --dry-run prints on standard output, once, what the run would be: the batch on each rank, the schedule with the learning rates of its first, last
+// and turning steps, memory, checkpoints and the disk they need, operations and time, and where each value comes from. It reads what the run would read
+// and fails as that would, but takes no memory for the model and writes nothing; under mpirun too. The time is that of the operations at a share of
+// the multiply-add peak, which is measured then: the median of --measured METRICS, or of the run's own metrics.jsonl if it goes on, else
+// 80 %, which small models do not reach. What ranks wait for each other is not in it.
+//
+// # The original's command lines
+//
+// The flags of NVIDIA's run_pretraining.py are taken, with _ or -, as its scripts give them. Most are options by another name (--help-all lists
+// them; two names of one option with two values are refused). The others:
+//
+//	--train_batch_size B --gradient_accumulation_steps K   B sequences of an update on each rank, in K micro-batches: --global-batch is
+//	                     B x ranks, --micro-batch B / K (K is 1 where it is not given). B must be divisible by K
+//	--max_seq_length, --max_predictions_per_seq   must fit the data; the original never reads the first
+//	--fp16, --amp        --precision fp16
+//	--loss_scale 0       as if not given. Another value is the scale; the original takes --init_loss_scale instead
+//	--allreduce_post_accumulation[_fp16]   --allreduce after [--allreduce-precision fp16]; the second alone, which the original ignores, is refused
+//	--resume_from_checkpoint   refuses to start anew: bertrain goes on by itself where there is something to go on from. It never trains anew into a
+//	                     folder that has checkpoints, and --init_checkpoint needs no other flag
+//	--resume_step N      refuses to go on from another step than N (of both phases together with --phase2)
+//	--phase2             phase 1 is in the output folder, phase 2 goes to its sub-folder phase2
+//	--steps_this_run N   saves and stops at step N, leaves STOPPED, exit status 0
+//	--skip_checkpoint    saves nothing
+//	--local_rank N       is not needed: MPI tells. Ranks of PyTorch's launcher are refused, each would train alone
+//	--do_train, --disable_progress_bar   as they say
+//	--bert_model, --num_train_epochs, --use_env   never read, here as there; a warning says so
+//
+// Defaults are ours: a warning names those of the original where --do_train is given without them.
+//
+// # Metrics
+//
+// OUT/metrics.jsonl holds JSON objects, one a line: first the configuration, with a key "run", then one for every --log-every steps, the
+// first and the last. Steps that a killed run made after its last checkpoint are removed when it goes on. The keys of a step, over all ranks:
+//
+//	step, epoch                      updates done; times through the data before this one
+//	loss, mlm_loss, nsp_loss         in nats: loss is the sum; means over masked tokens and over sequences of the global batch
+//	mlm_accuracy, nsp_accuracy       from 0 to 1
+//	learning_rate, gradient_norm     of this update; the norm is that before clipping
+//	loss_scale, skipped_steps        1 = none; updates skipped so far because gradients overflowed
+//	sequences, tokens, masked_tokens in this update; padding is no token
+//	seconds, data_seconds            of this update; waited for data in it
+//	sequences_per_s, tokens_per_s, gflop_per_s
+//	mfu                              share of the multiply-add peak of all ranks, measured at the start
+//
+// --dllogger FILE (--json-summary) writes the original's log beside it: lines of "DLLL " and an object, each at once. average_loss is the mean over
+// the micro-batches of rank 0 since the last line, each a mean of its own, step_loss the last of them, final_loss the mean over ranks of
+// the last window; training_sequences_per_second and raw_train_time count from the first batch to the last update, e2e_train_time from the start
+// of the program. An existing log is appended to, never truncated: a run that goes on begins with the parameters anew, and steps that a killed
+// run made after its last checkpoint are there twice, where the later line counts.
+//
 // Exit status: 0 trained to the last step, or stopped by USR2 or the time limit with everything saved; 1 failed; 2 wrong usage; 128+n after signal n.
 //
 // Memory: four float32 copies of the parameters (weights, gradients, two moments; with --shard-optimizer a rank has its part of the moments), two
