@@ -35,7 +35,7 @@ func TestDynamicMasking(t *testing.T) {
 	sameFiles(t, out("whole")+last, out("resumed")+last)
 
 	for more, want := range map[string]string{
-		"": "masking was dynamic, now it is static",
+		"":                                       "masking was dynamic, now it is static",
 		"--dynamic-masking --whole-word-masking": "masking was dynamic, now it is dynamic, whole words",
 	} {
 		if r := sh(t, trainLine(0, out("resumed"), options+more)); r.status != 1 || !strings.Contains(r.stderr, want) {

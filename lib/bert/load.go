@@ -1,7 +1,10 @@
 package bert
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -9,6 +12,31 @@ import (
 	"hpcbert/lib/ckpt"
 	"hpcbert/lib/fault"
 )
+
+// FindConfig reads the model shape in the folder of a checkpoint, config.json or bert_config.json; nil if there is none.
+func FindConfig(folder string) (*Config, error) {
+	for _, name := range []string{"config.json", "bert_config.json"} {
+		config, err := ReadConfig(filepath.Join(folder, name))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return config, err
+		}
+	}
+	return nil, nil
+}
+
+// CompleteVocabulary takes the number of tokens from a checkpoint's embeddings where the shape leaves it out.
+func (c *Config) CompleteVocabulary(s *ckpt.Source) error {
+	const name = "bert.embeddings.word_embeddings.weight"
+	if c.VocabSize > 0 {
+		return nil
+	}
+	t := s.Tensor(name)
+	if t == nil || len(t.Shape) != 2 || t.Shape[0] < 1 {
+		return fmt.Errorf("%s: no %s", s.Name, name)
+	}
+	c.VocabSize = t.Shape[0]
+	return nil
+}
 
 // Loaded tells what a checkpoint gave.
 type Loaded struct {

@@ -38,17 +38,28 @@ func OpenSet(dir string) (*Set, error) { return openSet(dir, "training") }
 // OpenTestSet is OpenSet for the shards with "test" in their names.
 func OpenTestSet(dir string) (*Set, error) { return openSet(dir, "test") }
 
+// OpenFiles makes a set of these shards, whatever their names, with the vocabulary in the folder of the first.
+func OpenFiles(files []string) (*Set, error) {
+	s := &Set{Dir: filepath.Dir(files[0]), Files: files}
+	return s, s.read()
+}
+
+// read reads the sizes of the files, and the vocabulary.
+func (s *Set) read() error {
+	for _, name := range s.Files {
+		if err := s.addShape(name); err != nil {
+			return err
+		}
+	}
+	return s.readVocabulary()
+}
+
 func openSet(dir, kind string) (*Set, error) {
 	s := &Set{Dir: dir}
 	if err := s.find(kind); err != nil {
 		return nil, err
 	}
-	for _, name := range s.Files {
-		if err := s.addShape(name); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.readVocabulary(); err != nil {
+	if err := s.read(); err != nil {
 		return nil, err
 	}
 	manifest, err := ReadManifest(dir)

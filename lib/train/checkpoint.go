@@ -151,11 +151,11 @@ func (t *Trainer) change(was state) string {
 
 // initFrom starts a new run from a checkpoint of any kind that ckpt.Open knows: its weights, and its moments where it has them; the update count is 0.
 func (t *Trainer) initFrom(path string) error {
-	path, err := t.startingPoint(path)
+	path, err := StartingPoint(path, t.opt.InitStep, t.opt.Warn)
 	if err != nil {
 		return err
 	}
-	if err := t.sameVocabulary(ckpt.Folder(path)); err != nil {
+	if err := sameVocabulary(ckpt.Folder(path), t.set); err != nil {
 		return err
 	}
 	missing, err := t.loadWeights(path, t.opt.InitStep)
@@ -179,18 +179,18 @@ func (t *Trainer) initFrom(path string) error {
 	return nil
 }
 
-// startingPoint returns the checkpoint that a path means: that path, or of the folder of a run the checkpoint of InitStep, or the newest whole
-// one. One of our own must be whole.
-func (t *Trainer) startingPoint(path string) (string, error) {
-	if run, _ := ckpt.Steps(path); len(run) > 0 && t.opt.InitStep > 0 {
-		path = ckpt.AtStep(path, t.opt.InitStep)
-		if !slices.Contains(run, t.opt.InitStep) {
+// StartingPoint returns the checkpoint that a path means: that path, or of the folder of a run the checkpoint of that step, or with step 0 the
+// newest whole one. One of our own must be whole.
+func StartingPoint(path string, step int, warn func(format string, a ...any)) (string, error) {
+	if run, _ := ckpt.Steps(path); len(run) > 0 && step > 0 {
+		path = ckpt.AtStep(path, step)
+		if !slices.Contains(run, step) {
 			return "", fault.WithHint(fmt.Errorf("start from %s: there is none", path), "its folder has finished checkpoints of the steps %v", run)
 		}
 	} else if len(run) > 0 {
 		newest, skipped, err := ckpt.Latest(path)
 		for _, reason := range skipped {
-			t.opt.Warn("%v: skipped", reason)
+			warn("%v: skipped", reason)
 		}
 		if newest == "" && err == nil {
 			err = fault.WithHint(fmt.Errorf("start from %s: no checkpoint is whole", path), "start from another one")
@@ -199,7 +199,7 @@ func (t *Trainer) startingPoint(path string) (string, error) {
 			return "", err
 		}
 		if was, err := readState(newest); err == nil && was.Step < was.Steps {
-			t.opt.Warn("%s: its training has made %d of its %d steps", newest, was.Step, was.Steps)
+			warn("%s: its training has made %d of its %d steps", newest, was.Step, was.Steps)
 		}
 		return newest, nil
 	}
@@ -213,13 +213,13 @@ func (t *Trainer) startingPoint(path string) (string, error) {
 }
 
 // sameVocabulary refuses weights whose tokens mean something else. Folders and data without a vocabulary cannot be compared.
-func (t *Trainer) sameVocabulary(dir string) error {
+func sameVocabulary(dir string, set *pretrain.Set) error {
 	hash, _, err := stream.SHA256(context.Background(), filepath.Join(dir, vocabFile))
-	if errors.Is(err, os.ErrNotExist) || t.set.VocabSHA256 == "" {
+	if errors.Is(err, os.ErrNotExist) || set.VocabSHA256 == "" {
 		return nil
 	}
-	if err == nil && hash != t.set.VocabSHA256 {
-		err = fault.WithHint(fmt.Errorf("start from %s: its %s is another vocabulary than the data's (SHA-256 %.12s, not %.12s)", dir, vocabFile, hash, t.set.VocabSHA256),
+	if err == nil && hash != set.VocabSHA256 {
+		err = fault.WithHint(fmt.Errorf("start from %s: its %s is another vocabulary than the data's (SHA-256 %.12s, not %.12s)", dir, vocabFile, hash, set.VocabSHA256),
 			"make the shards with mkpretrain --vocab %s", filepath.Join(dir, vocabFile))
 	}
 	return err

@@ -137,6 +137,22 @@ func (t *Trainer) logEnd(s *Summary) error {
 		field{"raw_train_time", raw})
 }
 
+// LogScore appends what the reference's inference logs at its end. Without losses it tells the speed alone.
+func LogScore(name string, began time.Time, s *Score, losses bool) error {
+	f, err := appendLines(name, dlloggerMark)
+	if err != nil {
+		return err
+	}
+	d := &dllogger{file: f, began: began}
+	if losses {
+		err = d.write(`"Inference Loss"`, field{"final_loss", s.MLMLoss() + s.NSPLoss()})
+	}
+	if err == nil {
+		err = d.write(`"Inference perf"`, field{"inference_sequences_per_second", float64(s.Sequences) / s.Seconds})
+	}
+	return errors.Join(err, f.Close())
+}
+
 // field is a key of a line's data with its value.
 type field struct {
 	key   string

@@ -83,10 +83,10 @@ func (t *Trainer) foreseeStart(f *Forecast, cfg *bert.Config) (err error) {
 	if t.opt.Init == "" {
 		return nil
 	}
-	if f.From, err = t.startingPoint(t.opt.Init); err != nil {
+	if f.From, err = StartingPoint(t.opt.Init, t.opt.InitStep, t.opt.Warn); err != nil {
 		return err
 	}
-	if err := t.sameVocabulary(ckpt.Folder(f.From)); err != nil {
+	if err := sameVocabulary(ckpt.Folder(f.From), t.set); err != nil {
 		return err
 	}
 	source, err := ckpt.Open(f.From)

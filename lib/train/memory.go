@@ -13,6 +13,7 @@ import (
 	"hpcbert/lib/comm"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/optim"
+	"hpcbert/lib/pretrain"
 )
 
 // Plan is the memory of one rank, in bytes.
@@ -46,19 +47,18 @@ func (t *Trainer) plan(cfg *bert.Config, micro int, mode bert.Mode) (Plan, error
 	}
 	first, end := t.part(cfg.ArenaLen())
 	optimizer := optim.Bytes(end-first, len(cfg.Params())) + optim.SquaresBytes(len(cfg.Params()))
-	plan := Plan{Memory: model, Optimizer: optimizer, Scratch: t.dev.StreamBytes(), Data: t.dataBytes()}
+	plan := Plan{Memory: model, Optimizer: optimizer, Scratch: t.dev.StreamBytes(), Data: dataBytes(t.set, t.opt.GlobalBatch, largestShare(t.opt.GlobalBatch, t.comm.Size()))}
 	if t.snapshots() {
 		plan.Snapshot = 4 * int64(snapshotLen(cfg))
 	}
 	return plan, nil
 }
 
-// dataBytes counts the shards in memory and the batches of four updates: being packed, waiting twice and at work.
+// dataBytes counts the shards in memory and a rank's part, own, of four global batches: being packed, waiting twice and at work.
 // Go's collector lets memory grow to twice what is in use.
-func (t *Trainer) dataBytes() int64 {
-	row, sequence := 6*t.set.Seq+8*t.set.MaxPred+1, 12*t.set.Seq+8*t.set.MaxPred
-	batches := 4 * largestShare(t.opt.GlobalBatch, t.comm.Size())
-	return 2 * (int64(t.set.HeldRows(t.opt.GlobalBatch))*int64(row) + int64(batches)*int64(sequence))
+func dataBytes(set *pretrain.Set, global, own int) int64 {
+	row, sequence := 6*set.Seq+8*set.MaxPred+1, 12*set.Seq+8*set.MaxPred
+	return 2 * (int64(set.HeldRows(global))*int64(row) + 4*int64(own)*int64(sequence))
 }
 
 // fit sets the plan, tells of it, and refuses one that some node has no room for, on all ranks alike. The ranks of a node have equal parts
@@ -68,7 +68,7 @@ func (t *Trainer) fit(cfg *bert.Config) error {
 	if err := comm.Together(t.comm, err); err != nil {
 		return err
 	}
-	if plan.Available, plan.Ranks, err = t.shareNode(); err != nil {
+	if plan.Available, plan.Ranks, err = shareNode(t.comm, t.opt.Memory); err != nil {
 		return err
 	}
 	t.Plan = plan
@@ -85,17 +85,17 @@ func (t *Trainer) fit(cfg *bert.Config) error {
 	return comm.Together(t.comm, err)
 }
 
-// shareNode tells how much memory is available on this node and how many ranks share it.
-func (t *Trainer) shareNode() (available int64, ranks int, err error) {
+// shareNode tells how much memory is available on this node, where this rank found so much, and how many ranks share it.
+func shareNode(c comm.Comm, found int64) (available int64, ranks int, err error) {
 	h := fnv.New64a()
-	io.WriteString(h, t.comm.Host())
-	host, rank, size := int64(h.Sum64()>>1), t.comm.Rank(), t.comm.Size()
+	io.WriteString(h, c.Host())
+	host, rank, size := int64(h.Sum64()>>1), c.Rank(), c.Size()
 	hosts, free := make([]int64, size), make([]int64, size)
-	hosts[rank], free[rank] = host, t.opt.Memory
-	if err := t.comm.AllreduceInt64(hosts); err != nil {
+	hosts[rank], free[rank] = host, found
+	if err := c.AllreduceInt64(hosts); err != nil {
 		return 0, 0, err
 	}
-	if err := t.comm.AllreduceInt64(free); err != nil {
+	if err := c.AllreduceInt64(free); err != nil {
 		return 0, 0, err
 	}
 	available = math.MaxInt64

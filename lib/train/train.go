@@ -135,22 +135,13 @@ func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, 
 
 // check makes a trainer without memory.
 func check(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, c comm.Comm) (*Trainer, error) {
-	t := &Trainer{opt: opt, comm: c, dev: dev, set: set, Notify: func(Report) {}}
+	t := &Trainer{opt: opt, comm: c, dev: dev, Notify: func(Report) {}}
 	if opt.GlobalBatch < c.Size() {
 		return nil, fault.Usagef("global batch of %d sequences on %d ranks: every rank needs at least one", opt.GlobalBatch, c.Size())
 	}
-	if set.Seq > cfg.MaxPositionEmbeddings {
-		return nil, fault.WithHint(fmt.Errorf("%s: sequences of %d tokens, the model has %d positions", set.Files[0], set.Seq, cfg.MaxPositionEmbeddings),
-			"raise max_position_embeddings in the model config, or prepare shorter sequences with mkpretrain --seq")
-	}
-	if set.VocabSize > cfg.VocabSize {
-		return nil, fault.WithHint(fmt.Errorf("%s: the data's vocabulary has %d tokens, the model's %d", set.VocabPath, set.VocabSize, cfg.VocabSize),
-			"leave vocab_size out of the model config: it is taken from the data")
-	}
-	if set.VocabSize == 0 { // the loader checks the ids against the model's vocabulary then
-		known := *set
-		known.VocabSize = cfg.VocabSize
-		t.set = &known
+	var err error
+	if t.set, err = fitting(set, cfg); err != nil {
+		return nil, err
 	}
 	if set.VocabSize > 0 && set.VocabSize < cfg.VocabSize {
 		opt.Warn("the model has %d tokens, the data's vocabulary %d: the others are never trained", cfg.VocabSize, set.VocabSize)
@@ -161,7 +152,6 @@ func check(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device
 		t.order = pretrain.NewFileOrder(t.set)
 	}
 	if opt.DynamicMasking {
-		var err error
 		if t.mask, err = pretrain.NewMasking(t.set, opt.Seed, opt.WholeWords); err != nil {
 			return nil, err
 		}
@@ -174,6 +164,24 @@ func check(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device
 	t.scaler = optim.NewScaler(opt.Scaling)
 	t.unigram = newUnigram(cfg.VocabSize)
 	return t, nil
+}
+
+// fitting returns the set for a model of that shape, or says why it does not fit.
+func fitting(set *pretrain.Set, cfg *bert.Config) (*pretrain.Set, error) {
+	if set.Seq > cfg.MaxPositionEmbeddings {
+		return nil, fault.WithHint(fmt.Errorf("%s: sequences of %d tokens, the model has %d positions", set.Files[0], set.Seq, cfg.MaxPositionEmbeddings),
+			"raise max_position_embeddings in the model config, or prepare shorter sequences with mkpretrain --seq")
+	}
+	if set.VocabSize > cfg.VocabSize {
+		return nil, fault.WithHint(fmt.Errorf("%s: the data's vocabulary has %d tokens, the model's %d", set.VocabPath, set.VocabSize, cfg.VocabSize),
+			"leave vocab_size out of the model config: it is taken from the data")
+	}
+	if set.VocabSize == 0 { // the loader checks the ids against the model's vocabulary then
+		known := *set
+		known.VocabSize = cfg.VocabSize
+		return &known, nil
+	}
+	return set, nil
 }
 
 // mode is how the model is made.

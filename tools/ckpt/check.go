@@ -162,7 +162,7 @@ func (o *options) compareShape(env *cli.Env, path string, s *ckpt.Source) error 
 		env.Hintf("--config FILE gives the model shape")
 		return nil
 	}
-	if err := completeVocabulary(config, s); err != nil {
+	if err := config.CompleteVocabulary(s); err != nil {
 		return err
 	}
 	loaded, err := config.Cover(config.Params(), s)
@@ -177,25 +177,5 @@ func (o *options) readConfig(folder string) (*bert.Config, error) {
 	if o.Config != "" {
 		return bert.ReadConfig(o.Config)
 	}
-	for _, name := range []string{"config.json", "bert_config.json"} {
-		config, err := bert.ReadConfig(filepath.Join(folder, name))
-		if !errors.Is(err, fs.ErrNotExist) {
-			return config, err
-		}
-	}
-	return nil, nil
-}
-
-// completeVocabulary takes the number of tokens from the embeddings where the shape leaves it out.
-func completeVocabulary(config *bert.Config, s *ckpt.Source) error {
-	const name = "bert.embeddings.word_embeddings.weight"
-	if config.VocabSize > 0 {
-		return nil
-	}
-	t := s.Tensor(name)
-	if t == nil || len(t.Shape) != 2 || t.Shape[0] < 1 {
-		return fmt.Errorf("%s: no %s", s.Name, name)
-	}
-	config.VocabSize = t.Shape[0]
-	return nil
+	return bert.FindConfig(folder)
 }

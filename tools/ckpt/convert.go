@@ -169,7 +169,7 @@ const padding = 64
 
 // fit makes tensors, shape and vocabulary agree.
 func (c *conversion) fit() error {
-	if err := completeVocabulary(c.config, c.weights); err != nil {
+	if err := c.config.CompleteVocabulary(c.weights); err != nil {
 		return err
 	}
 	if c.vocab != nil {
