@@ -106,6 +106,7 @@ type metricsLine struct {
 	MaskedTokens       int64   `json:"masked_tokens"`
 	Seconds            float64 `json:"seconds"`
 	DataSeconds        float64 `json:"data_seconds"`
+	SaveSeconds        float64 `json:"save_seconds,omitempty"` // training stood still for a checkpoint before this update
 	SequencesPerSecond float64 `json:"sequences_per_s"`
 	TokensPerSecond    float64 `json:"tokens_per_s"`
 	GFLOPs             float64 `json:"gflop_per_s"`
@@ -120,11 +121,12 @@ func (t *Trainer) metricsLine(m *measure) metricsLine {
 		Step: t.step, Epoch: t.epoch(), Loss: m.loss(), MLMLoss: m.mlmLoss, NSPLoss: m.nspLoss,
 		MLMAccuracy: float64(m.mlmCorrect) / math.Max(1, float64(m.masked)), NSPAccuracy: float64(m.nspCorrect) / float64(m.sequences),
 		LearningRate: m.learningRate, GradientNorm: m.gradientNorm, LossScale: m.lossScale, SkippedSteps: t.scaler.Skipped, Sequences: m.sequences, Tokens: m.tokens, MaskedTokens: m.masked,
-		Seconds: m.seconds, DataSeconds: m.dataSeconds, SequencesPerSecond: float64(m.sequences) / m.seconds, TokensPerSecond: float64(m.tokens) / m.seconds,
+		Seconds: m.seconds, DataSeconds: m.dataSeconds, SaveSeconds: t.saver.stood.Seconds(), SequencesPerSecond: float64(m.sequences) / m.seconds, TokensPerSecond: float64(m.tokens) / m.seconds,
 		GFLOPs: m.flops / m.seconds * 1e-9,
 	}
 	line.SlowestRank, line.SlowestOverMedian = m.pulse.slowest()
 	line.WaitShare = m.pulse.waitSeconds() / m.seconds
+	t.saver.stood = 0
 	if t.peak > 0 {
 		line.MFU = line.GFLOPs / t.peak
 	}

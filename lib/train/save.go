@@ -19,6 +19,7 @@ type saver struct {
 	copy   *snapshot
 	atWork chan written // gets what became of the checkpoint being written; nil = none is
 	took   time.Duration
+	stood  time.Duration // training, for checkpoints since the last line of metrics
 }
 
 // written is what became of a checkpoint.
@@ -66,10 +67,12 @@ func (t *Trainer) save(last bool) error {
 	if t.comm.Rank() != 0 {
 		return t.sendMoments()
 	}
-	begin := time.Now()
+	called := time.Now()
+	defer func() { t.saver.stood += time.Since(called) }()
 	if err := cmp.Or(t.saver.wait(), t.log.parameter("checkpoint_step", t.step)); err != nil {
 		return err
 	}
+	begin := time.Now()
 	if err := t.checkWeights(); err != nil {
 		return fmt.Errorf("save step %d: %w", t.step, err)
 	}
