@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// TestKilledAtRandom kills a random rank at a random moment and gives the same command again, until so many kills have hit; the last run ends by
-// itself. Moments lie between the start of the program and twice the time that it takes to the first new checkpoint, so that about half of the
-// runs get on; they hit start, loading, steps, and writing, naming and removing of checkpoints.
+// TestKilledAtRandom kills a random rank at a random moment and gives the same command again, until so many kills have hit; a training that ends
+// before that is made once more, elsewhere. Moments lie between the start of the program and twice the time that it takes to the first new
+// checkpoint, so that about half of the runs get on; they hit start, loading, steps, and writing, naming and removing of checkpoints.
 func TestKilledAtRandom(t *testing.T) {
 	needMPI(t)
 	needData(t)
@@ -23,55 +23,76 @@ func TestKilledAtRandom(t *testing.T) {
 	if os.Getenv("HPCBERT_SLOW") != "" {
 		kills, total = 100, 500
 	}
-	options := fmt.Sprintf("--steps %d --save-every 2 --keep 2 --global-batch 256", total)
-	whole, killed := t.TempDir(), t.TempDir()
+	line := func(out string) string {
+		return trainLine(2, out, fmt.Sprintf("--steps %d --save-every 2 --keep 2 --global-batch 256", total))
+	}
+	whole := t.TempDir()
 	began := time.Now()
-	first := start(t, trainLine(2, whole, options))
+	first := start(t, line(whole))
 	waitFor(t, filepath.Join(whole, "step-00000002", "DONE"))
-	window := 2 * time.Since(began)
+	k := killer{window: 2 * time.Since(began), left: kills, random: rand.New(rand.NewPCG(1, 2))}
 	if err := first.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("undisturbed: %v for %d steps; killed within %v of the start", time.Since(began), total, window)
-
+	t.Logf("undisturbed: %v for %d steps; killed within %v of the start", time.Since(began), total, k.window)
 	began = time.Now()
-	random := rand.New(rand.NewPCG(1, 2))
-	hits, gotOn, at := 0, 0, 0
-	for done := false; !done; {
-		var stderr bytes.Buffer
-		cmd := exec.Command("bash", "-c", "exec "+trainLine(2, killed, options))
-		cmd.Env, cmd.Stderr = environment(), &stderr
-		if hits%10 > 0 { // mpirun does not let the other rank go on for a second or two
-			cmd.Env = append(cmd.Env, "OMPI_MCA_odls_base_sigkill_timeout=0")
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		hit := hits < kills && killRank(t, cmd.Process.Pid, time.Duration(random.Float64()*float64(window)), random)
-		done = cmd.Wait() == nil
-		if text := stderr.String(); !done && !hit || strings.Contains(text, "SHA-256") || strings.Contains(text, "damaged") {
-			t.Fatalf("after %d kills: %s", hits, text)
-		}
-		if hit {
-			hits++
-		}
-		if now := newestStep(t, killed); now > at {
-			gotOn, at = gotOn+1, now
-		}
+	for k.left > 0 {
+		killed := t.TempDir()
+		k.train(t, line(killed), killed)
+		last := fmt.Sprintf("step-%08d", total)
+		sameFiles(t, filepath.Join(whole, last), filepath.Join(killed, last))
+		sameSteps(t, steps(t, whole), steps(t, killed))
 	}
-	t.Logf("%d kills in %v, %d runs got on", hits, time.Since(began), gotOn)
-	if hits < kills || gotOn < kills/10 {
-		t.Errorf("the training ended after %d kills, %d runs got on", hits, gotOn)
+	t.Logf("%d kills in %v, %d runs got on", kills, time.Since(began), k.gotOn)
+	if k.gotOn < kills/10 {
+		t.Errorf("%d of %d runs got on", k.gotOn, kills)
 	}
-	last := fmt.Sprintf("step-%08d", total)
-	sameFiles(t, filepath.Join(whole, last), filepath.Join(killed, last))
-	want, got := steps(t, whole), steps(t, killed)
+}
+
+// sameSteps compares the metrics of two trainings.
+func sameSteps(t *testing.T, want, got []step) {
+	t.Helper()
 	if len(want) != len(got) {
 		t.Fatalf("metrics.jsonl has %d steps, expected %d", len(got), len(want))
 	}
 	for i := range want {
 		if got[i].Step != want[i].Step || got[i].Loss != want[i].Loss {
 			t.Fatalf("metrics.jsonl: step %d with loss %v, expected step %d with %v", got[i].Step, got[i].Loss, want[i].Step, want[i].Loss)
+		}
+	}
+}
+
+// killer kills ranks.
+type killer struct {
+	window time.Duration // from the start of a run
+	left   int
+	gotOn  int // runs that made a checkpoint
+	random *rand.Rand
+}
+
+// train runs a command of two ranks until it ends by itself.
+func (k *killer) train(t *testing.T, line, out string) {
+	t.Helper()
+	for at, done := 0, false; !done; {
+		var stderr bytes.Buffer
+		cmd := exec.Command("bash", "-c", "exec "+line)
+		cmd.Env, cmd.Stderr = environment(), &stderr
+		if k.left%10 > 0 { // mpirun does not let the other rank go on for a second or two
+			cmd.Env = append(cmd.Env, "OMPI_MCA_odls_base_sigkill_timeout=0")
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		hit := k.left > 0 && killRank(t, cmd.Process.Pid, time.Duration(k.random.Float64()*float64(k.window)), k.random)
+		done = cmd.Wait() == nil
+		if text := stderr.String(); !done && !hit || strings.Contains(text, "SHA-256") || strings.Contains(text, "damaged") {
+			t.Fatalf("with %d kills to come: %s", k.left, text)
+		}
+		if hit {
+			k.left--
+		}
+		if now := newestStep(t, out); now > at {
+			k.gotOn, at = k.gotOn+1, now
 		}
 	}
 }
