@@ -87,6 +87,7 @@
 //	loss_scale, skipped_steps        1 = none; updates skipped so far because gradients overflowed
 //	sequences, tokens, masked_tokens in this update; padding is no token
 //	seconds, data_seconds            of this update; waited for data in it
+//	save_seconds                     training stood still for a checkpoint before this update, where it did
 //	sequences_per_s, tokens_per_s, gflop_per_s
 //	mfu                              share of the multiply-add peak of all ranks, measured at the start
 //
