@@ -38,6 +38,7 @@ SCRIPTS := $(wildcard test/*.sh test/bench/*.sh sub/*.sh sub/*.sub) .ci/run
 PACKAGES := gcc g++ pkg-config libopenmpi-dev openmpi-bin libhdf5-dev shellcheck python3-h5py
 ARM64_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 AVX512_PACKAGES := busybox-static isolinux syslinux-common xorriso cpio
+SLURM_PACKAGES := slurmctld slurmd slurm-client munge
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 .PHONY: all build deps demo real test test-slow test-arm64 test-avx512 test-slurm lint bench bench-torch bench-data install clean
@@ -88,8 +89,8 @@ test-avx512:
 	-@$(MAKE) -s deps PACKAGES='$(AVX512_PACKAGES)'
 	test/avx512.sh
 
-test-slurm: PACKAGES += slurmctld slurmd slurm-client munge
 test-slurm: build
+	-@$(MAKE) -s deps PACKAGES='$(SLURM_PACKAGES)'
 	HPCBERT_SLOW=1 $(GO) test -count=1 -timeout 60m -run Slurm -v ./test
 
 lint: deps

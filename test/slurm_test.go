@@ -122,10 +122,11 @@ func TestSlurm(t *testing.T) {
 	}
 
 	// A limit of two minutes and a signal a minute before it comes when 30 to 60 seconds are over: Slurm looks every 30 seconds.
-	enough := int(160 / medianSeconds(steps(t, filepath.Join(dir, "probe/phase1"))))
+	enough := int(130 / medianSeconds(steps(t, filepath.Join(dir, "probe/phase1"))))
 	variables := fmt.Sprintf(small+"STEPS=%d,20 SAVE_EVERY=%d ", enough, enough/16)
 	job := submit(t, line, variables+"OUT=disturbed", "-N4 --time=2 --signal=B:USR2@60", "disturbed.log", template)
 	job.until("USR2: the ranks save and stop", 2, 10*time.Minute)
+	must(t, line("scontrol update TimeLimit=60 JobId="+job.id)) // that will do
 	for i, node := range []string{"n3", "n1"} {
 		job.until("going on from step", 2+i, 5*time.Minute)
 		time.Sleep(10 * time.Second) // train a little
