@@ -298,6 +298,23 @@ func TestMicroBatchThatFits(t *testing.T) {
 	}
 }
 
+// Where there is no room for a copy of what is saved, the error says that a run without one fits.
+func TestNoRoomForACopy(t *testing.T) {
+	needData(t)
+	out := t.TempDir()
+	options := "--steps 2 --save-every 1 "
+	must(t, trainLine(0, out, options+"--save-sync"))
+	limit := fmt.Sprintf("%s--memory-limit %d ", options, plannedMemory(t, out))
+	checkFault(t, sh(t, trainLine(0, filepath.Join(out, "no"), limit)), 1, []string{"; with --save-sync micro-batches of 4 fit"})
+	must(t, trainLine(0, filepath.Join(out, "sync"), limit+"--save-sync"))
+	copied := filepath.Join(out, "copied")
+	must(t, trainLine(0, copied, options))
+	sameFiles(t, filepath.Join(out, "step-00000002"), filepath.Join(copied, "step-00000002"))
+	if more := plannedMemory(t, copied) - plannedMemory(t, out); more < 3*4*95826 || more > 13*95826 { // weights and moments of so many parameters
+		t.Errorf("the copy takes %d bytes", more)
+	}
+}
+
 // What a run takes is what it said: no more than that and the program itself, no less than that without the kernels' scratch and the loader's
 // room, which are touched as they are needed.
 func TestMemoryIsAsPlanned(t *testing.T) {

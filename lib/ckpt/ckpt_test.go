@@ -3,6 +3,7 @@ package ckpt
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -144,6 +145,38 @@ func TestPruneKeepsTheNewest(t *testing.T) {
 		}
 		if steps, err := Steps(out); !slices.Equal(steps, c.want) || err != nil {
 			t.Errorf("newest %d, keep %d: left %v, %v, expected %v", c.newest, c.keep, steps, err, c.want)
+		}
+	}
+}
+
+// A checkpoint without DONE is told of, does not count as kept, and goes when a newer one is whole.
+func TestUnfinishedCheckpoints(t *testing.T) {
+	out := t.TempDir()
+	for _, step := range []int{10, 20, 30, 40} {
+		d, err := Begin(out, step)
+		if err == nil {
+			err = Write(d.Path("model.safetensors"), []Entry{{Name: "w", Shape: []int{1}, Values: []float32{1}}}, nil)
+		}
+		if err == nil {
+			err = d.Commit()
+		}
+		if err == nil && step%20 == 0 {
+			err = os.Remove(filepath.Join(AtStep(out, step), "DONE"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, skipped, err := Latest(out)
+	if filepath.Base(dir) != "step-00000030" || len(skipped) != 1 || !errors.Is(skipped[0], ErrUnfinished) || !strings.Contains(skipped[0].Error(), "step-00000040") || err != nil {
+		t.Errorf("latest %q, skipped %v, error %v", dir, skipped, err)
+	}
+	if err := Prune(out, 30, 2); err != nil {
+		t.Fatal(err)
+	}
+	for step, want := range map[int]bool{10: true, 20: false, 30: true, 40: true} {
+		if _, err := os.Stat(AtStep(out, step)); (err == nil) != want {
+			t.Errorf("step %d: %v", step, err)
 		}
 	}
 }
