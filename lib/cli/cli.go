@@ -30,6 +30,7 @@ type Program struct {
 	Summary  string // one line
 	Help     string // paragraphs on what is read, written, and what surprises
 	Examples string // commands that work as pasted, two blanks before each
+	Source   string // Go source whose first comment goes into the man page; may be ""
 }
 
 // Common holds the options of every program; embed it in a program's options.

@@ -209,3 +209,16 @@ func TestThreadsOfARankOnASharedNode(t *testing.T) {
 		t.Errorf("%d threads with -j 3", n)
 	}
 }
+
+func TestNotesOfTheManPage(t *testing.T) {
+	const source = "// Tries does.\n//\n// Two -x\n// lines \\ of it.\n//\n// .dot first\n//\n// # A part\n//\n//   - one\n//   - two\n//\n// Text\n//\n//\tkey   a.b\n//\t.c\npackage main\n"
+	var out bytes.Buffer
+	p := Program{Name: "sample", Summary: "tries", Source: source}
+	if status := Run(p, &sample{}, nil, []string{"--man"}, &Env{Stdout: &out}); status != 0 {
+		t.Fatalf("exit status %d", status)
+	}
+	const want = ".SH NOTES\n.PP\nTries does.\n.PP\nTwo \\-x lines \\e of it.\n.PP\n\\&.dot first\n.SS A part\n.PP\n.nf\n  \\- one\n  \\- two\n.fi\n.PP\nText\n.PP\n.nf\n  key   a.b\n  .c\n.fi\n.SH EXIT"
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("expected\n%s\nin\n%s", want, out.String())
+	}
+}

@@ -112,6 +112,7 @@ package main
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"math"
@@ -129,8 +130,12 @@ import (
 	"hpcbert/mpi"
 )
 
+//go:embed main.go
+var source string
+
 var program = cli.Program{
 	Name:    "bertrain",
+	Source:  source,
 	Summary: "pre-trains BERT with LAMB, alone or under mpirun",
 	Help: `Reads the HDF5 training shards of --data and the model shape --config; writes checkpoints OUT/step-NNNNNNNN in Hugging Face's form and OUT/metrics.jsonl. The same command run again goes on from the newest whole checkpoint. OUT/DONE says that the last step is done, OUT/STOPPED that the run ended before.
 
