@@ -74,11 +74,13 @@ boot() {
 
 # power_off kills all that runs on a node: the processes with the host name of its slurmd.
 power_off() {
-	local name process
+	local name signal process
 	name=$(readlink "/proc/$(cat "$folder/slurmd.$1.pid")/ns/uts")
 	[ "$name" != "$(readlink /proc/self/ns/uts)" ] || exit 1
-	for process in /proc/[0-9]*; do
-		[ "$(readlink "$process/ns/uts")" != "$name" ] || kill -KILL "${process#/proc/}" 2>/dev/null || :
+	for signal in STOP KILL; do # stopped first: nobody there may act on the end of another
+		for process in /proc/[0-9]*; do
+			[ "$(readlink "$process/ns/uts")" != "$name" ] || kill "-$signal" "${process#/proc/}" 2>/dev/null || :
+		done
 	done
 }
 
