@@ -5,21 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"hpcbert/kernels"
 	"hpcbert/lib/cli"
 	"hpcbert/lib/comm"
+	"hpcbert/lib/fault"
 	"hpcbert/mpi"
 )
 
-// Ranks does a program's work as one of the ranks that a launcher started, or alone. Ranks but the first are silenced. A panic of
-// one ends them all; an error of one must be an error of all.
-func Ranks(env *cli.Env, work func(c comm.Comm) error) (err error) {
-	c := comm.Single(env.Host())
-	if env.Launched() {
-		if c, err = mpi.Start(env.Host()); err != nil {
-			return err
-		}
+// Ranks does a program's work as one of the ranks that a launcher started, or alone. Ranks but the first are silenced, and those that others wait
+// for longer than the timeout are named; 0 = never. A panic of one ends them all; an error that work returns is one of all ranks, or Abort's.
+func Ranks(env *cli.Env, timeout time.Duration, work func(c comm.Comm) error) error {
+	c, err := join(env, timeout)
+	if err != nil {
+		return err
 	}
 	defer func() { // a panic must end the other ranks too
 		if r := recover(); r != nil && c.Size() == 1 {
@@ -33,10 +33,44 @@ func Ranks(env *cli.Env, work func(c comm.Comm) error) (err error) {
 	if c.Rank() != 0 {
 		env.Silence()
 	}
-	return errors.Join(work(c), c.Close())
+	err = work(c)
+	if missing := new(comm.Missing); errors.As(err, &missing) {
+		return Abort(env, c, err)
+	}
+	return errors.Join(err, c.Close())
 }
 
-// Device opens a device with as many threads as the cores that this rank can have. All ranks call it.
+// join finds the other ranks.
+func join(env *cli.Env, timeout time.Duration) (comm.Comm, error) {
+	if !env.Launched() {
+		return comm.Single(env.Host()), nil
+	}
+	world, err := mpi.Start(env.Host())
+	if err != nil {
+		return nil, err
+	}
+	return comm.Watch(world, timeout, env.Alarmf)
+}
+
+// Abort tells the error and ends the whole job: the other ranks may be waiting in a collective. Rank 0 speaks first, so that an error that
+// all ranks have is told once.
+func Abort(env *cli.Env, c comm.Comm, err error) error {
+	if c.Size() == 1 {
+		return err
+	}
+	missing := new(comm.Missing)
+	switch {
+	case errors.As(err, &missing): // told by this rank alone
+	case fault.KindOf(err) == fault.Elsewhere:
+		time.Sleep(5 * time.Second) // the rank that has the error must come to tell it
+	case c.Rank() > 0:
+		time.Sleep(time.Second)
+	}
+	c.Abort(env.Fail(fmt.Errorf("rank %d on %s: %w", c.Rank(), c.Host(), err)))
+	return fault.ErrElsewhere
+}
+
+// Device opens a device with as many threads as there are cores that this rank can have. All ranks call it.
 func Device(env *cli.Env, c comm.Comm, name string) (*kernels.Device, error) {
 	on := env.Placement()
 	if on.Idle > 0 {

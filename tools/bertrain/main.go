@@ -113,10 +113,8 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"math"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -125,9 +123,9 @@ import (
 	"hpcbert/lib/cli"
 	"hpcbert/lib/comm"
 	"hpcbert/lib/fault"
+	"hpcbert/lib/launch"
 	"hpcbert/lib/pretrain"
 	"hpcbert/lib/train"
-	"hpcbert/mpi"
 )
 
 //go:embed main.go
@@ -213,58 +211,35 @@ func (o *options) settle(env *cli.Env, args []string) error {
 	return o.check(args)
 }
 
-func (o *options) run(ctx context.Context, env *cli.Env, args []string) (err error) {
+func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	o.began = time.Now()
 	if err := o.settle(env, args); err != nil {
 		return err
 	}
 	o.Init, o.Output = o.phase(o.Output)
 	stop := env.CatchStop() // first of all: a job may be told to stop while MPI starts
-	c, err := o.join(env)
-	if err != nil {
-		return err
-	}
-	defer func() { // a panic must end the other ranks too
-		if r := recover(); r != nil && c.Size() == 1 {
-			panic(r)
-		} else if r != nil {
-			fmt.Fprintf(env.Stderr, "bertrain: error: rank %d on %s: %v\n%s", c.Rank(), c.Host(), r, debug.Stack())
-			c.Abort(1)
-			panic(r)
-		}
-	}()
-	if c.Rank() != 0 {
-		env.Silence()
-	}
+	return launch.Ranks(env, o.CommTimeout, func(c comm.Comm) error { return o.work(ctx, env, c, stop) })
+}
+
+// work is what one rank does.
+func (o *options) work(ctx context.Context, env *cli.Env, c comm.Comm, stop *cli.Stop) error {
 	cfg, set, dev, err := o.open(env, c)
 	if err == nil && o.DryRun {
 		err = o.dryRun(ctx, env, c, cfg, set, dev)
 	}
 	if err != nil || o.DryRun {
-		return leave(env, c, err)
+		return err
 	}
 	t, err := o.prepare(env, c, cfg, set, dev)
 	if err != nil {
-		return leave(env, c, err)
+		return err
 	}
 	defer t.Close()
 	stopped, err := o.train(ctx, env, t, c, stop)
-	if err = errors.Join(err, c.Close()); err != nil || !stopped {
+	if err != nil || !stopped {
 		return err
 	}
 	return stop.Outcome()
-}
-
-// join finds the other ranks.
-func (o *options) join(env *cli.Env) (comm.Comm, error) {
-	if !env.Launched() {
-		return comm.Single(env.Host()), nil
-	}
-	world, err := mpi.Start(env.Host())
-	if err != nil {
-		return nil, err
-	}
-	return comm.Watch(world, o.CommTimeout, env.Alarmf)
 }
 
 // open finds model shape, data and device, on all ranks or on none.
@@ -276,19 +251,8 @@ func (o *options) open(env *cli.Env, c comm.Comm) (*bert.Config, *pretrain.Set, 
 	if err := comm.Together(c, err); err != nil {
 		return nil, nil, nil, err
 	}
-	on := env.Placement()
-	if on.Idle > 0 {
-		env.Warnf("%d of the node's cores are not used", on.Idle)
-		env.Hintf("Open MPI binds a rank to one core: mpirun --bind-to none, or --map-by slot:PE=N; or say how many threads with -j")
-	}
-	if on.Crowded {
-		env.Warnf("more threads than cores: %d for each of %d rank(s) on this node", on.Threads, env.LocalRanks())
-	}
-	if on.Pin != nil {
-		env.Debugf("threads pinned to CPUs %v, but for the first", on.Pin)
-	}
-	dev, err := kernels.Open(o.Device, kernels.Options{Threads: on.Threads, Pin: on.Pin, Crowded: on.Crowded, ISA: env.ISA()})
-	if err := comm.Together(c, err); err != nil {
+	dev, err := launch.Device(env, c, o.Device)
+	if err != nil {
 		return nil, nil, nil, err
 	}
 	if o.Precision == "tf32" && dev.OnHost() {
@@ -393,7 +357,7 @@ func (o *options) train(ctx context.Context, env *cli.Env, t *train.Trainer, c c
 	s, err := t.Run(ctx, stop.Asked)
 	p.Finish()
 	if err != nil {
-		return false, abort(env, c, err)
+		return false, launch.Abort(env, c, err)
 	}
 	if s.TimeUp {
 		env.Infof("the time is nearly up: saved, %s before the end", cli.Duration(time.Until(env.Deadline(o.TimeLimit))))
@@ -410,30 +374,4 @@ func (o *options) train(ctx context.Context, env *cli.Env, t *train.Trainer, c c
 	}
 	env.Summaryf("%d steps to step %d, %d sequences, %d tokens", s.LastStep-s.FirstStep+1, s.LastStep, s.Sequences, s.Tokens)
 	return s.Stopped, nil
-}
-
-// leave ends a run before its training: all ranks come here, unless some are missing.
-func leave(env *cli.Env, c comm.Comm, err error) error {
-	if missing := new(comm.Missing); errors.As(err, &missing) {
-		return abort(env, c, err)
-	}
-	return errors.Join(err, c.Close())
-}
-
-// abort tells the error and ends the whole job: the other ranks may be waiting in a collective. Rank 0 speaks first, so that an error that
-// all ranks have is told once.
-func abort(env *cli.Env, c comm.Comm, err error) error {
-	if c.Size() == 1 {
-		return err
-	}
-	missing := new(comm.Missing)
-	switch {
-	case errors.As(err, &missing): // told by this rank alone
-	case fault.KindOf(err) == fault.Elsewhere:
-		time.Sleep(5 * time.Second) // the rank that has the error must come to tell it
-	case c.Rank() > 0:
-		time.Sleep(time.Second)
-	}
-	c.Abort(env.Fail(fmt.Errorf("rank %d on %s: %w", c.Rank(), c.Host(), err)))
-	return fault.ErrElsewhere
 }

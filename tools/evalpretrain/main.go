@@ -36,6 +36,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"math"
 	"slices"
@@ -51,8 +52,12 @@ import (
 	"hpcbert/lib/train"
 )
 
+//go:embed main.go
+var source string
+
 var program = cli.Program{
 	Name:    "evalpretrain",
+	Source:  source,
 	Args:    "[SHARD.hdf5...]",
 	Summary: "losses and accuracies of a pre-trained BERT on held-out shards",
 	Help: `Reads a checkpoint of any kind and the shards of --data whose names contain "test", or the files that are named; prints one JSON object: counts, masked-token and next-sentence loss (means over all tokens and all sequences) and accuracy, perplexity, speed. Under mpirun the sequences are divided over the ranks.
@@ -106,7 +111,8 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	if err := o.check(args); err != nil {
 		return err
 	}
-	return launch.Ranks(env, func(c comm.Comm) error { return o.evaluate(ctx, env, c, args) })
+	const patience = 10 * time.Minute // of ranks that wait for another
+	return launch.Ranks(env, patience, func(c comm.Comm) error { return o.evaluate(ctx, env, c, args) })
 }
 
 // evaluate is the work of one rank.
