@@ -30,6 +30,12 @@
 // first, so any shards do; the folder needs its vocab.txt, or --vocab. --whole-word-masking chooses all pieces of a word or none. Order and masks
 // are functions of the seed and the epoch, whatever the number of ranks.
 //
+// A rank that others wait for longer than --comm-timeout (10m) is named with its host where it does not answer by TCP or its process is gone, and the
+// job ends. One that answers is at work: it is warned about, and ends the job after ten times as long. A rank whose computing takes 1.2 times the
+// ranks' median over 50 updates, or that waits as much for its data, is named once, and again when it is well. With --verify-every N each rank
+// computes in every Nth update, and in each that is saved, the first micro-batch of another one too, and the ranks compare the bits: where they
+// differ the job ends, the hosts are named (of three or more ranks the one at fault), and checkpoints behind the last good check are put aside.
+//
 // SIGUSR2, SIGTERM, SIGINT and SIGHUP give the step at work up, save, write OUT/STOPPED and end; a finished run writes OUT/DONE. Send USR2 to the ranks:
 // mpirun kills them about two seconds after it gets TERM. SIGUSR1 prints a progress line. --time-limit (3h55m, or 04:00:00), counted from the start
 // of the program, and the end of the Slurm job, where SLURM_JOB_END_TIME tells it, do as SIGUSR2 does, early enough to save: by the time that the
