@@ -96,6 +96,8 @@
 //	save_seconds                     training stood still for a checkpoint before this update, where it did
 //	sequences_per_s, tokens_per_s, gflop_per_s
 //	mfu                              share of the multiply-add peak of all ranks, measured at the start
+//	slowest_rank, slowest_over_median  whose computing took longest for what it was; its time over the ranks' median
+//	wait_share                       of the time, that ranks wait in collectives and no computing hides; mean of the ranks
 //
 // --dllogger FILE (--json-summary) writes the original's log beside it: lines of "DLLL " and an object, each at once. average_loss is the mean over
 // the micro-batches of rank 0 since the last line, each a mean of its own, step_loss the last of them, final_loss the mean over ranks of
