@@ -175,6 +175,7 @@ func (w *Watched) inquire(n int64, what string, waited time.Duration) (late stri
 		return "", missing(what, waited, []string{"another rank"})
 	}
 	var lost, busy []string
+	together := waited                                                       // how long all have been in a collective
 	for first, end := 0, 16; first < len(w.peers); first, end = end, 4*end { // most find in the first ranks one that does the asking
 		for _, a := range w.ask(w.peers[first:min(end, len(w.peers))]) {
 			switch {
@@ -185,13 +186,17 @@ func (w *Watched) inquire(n int64, what string, waited time.Duration) (late stri
 				return "", errTellsIt
 			case a.Begun < n && !a.Waits:
 				busy = append(busy, a.String())
+			case !a.Waits:
+				together = 0
+			default:
+				together = min(together, a.Waited)
 			}
 		}
 	}
 	switch {
 	case len(lost) > 0:
 		return "", missing(what, waited, lost)
-	case len(busy) == 0 && waited >= 2*w.timeout: // twice: after a pause of the whole job it takes a moment
+	case len(busy) == 0 && (together >= w.timeout && waited >= 2*w.timeout || waited >= patience*w.timeout): // the last may have come just now
 		return "", missing(what, waited, []string{"the network: all ranks answer and are there"})
 	case waited >= patience*w.timeout:
 		return "", missing(what, waited, busy)

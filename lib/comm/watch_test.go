@@ -95,12 +95,21 @@ func TestMissingRanksAreNamed(t *testing.T) {
 	}
 }
 
-// A rank that computes for long is at work: the others say so once and wait on.
+// long is a Comm whose sums take a while after all ranks have come.
+type long struct{ comm.Comm }
+
+func (l long) AllreduceInt64(data []int64) error {
+	err := l.Comm.AllreduceInt64(data)
+	time.Sleep(2 * patience / 3)
+	return err
+}
+
+// A rank that computes for long is at work: the others say so once and wait on, also while the sum that it has come to takes its time.
 func TestRankAtWorkIsNotMissing(t *testing.T) {
 	t.Parallel()
 	var heard notes
 	errs := commtest.Run(3, func(inner comm.Comm) error {
-		w, err := comm.Watch(inner, patience, heard.warn)
+		w, err := comm.Watch(long{inner}, patience, heard.warn)
 		if err != nil {
 			return err
 		}
