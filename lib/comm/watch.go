@@ -174,8 +174,8 @@ func (w *Watched) inquire(n int64, what string, waited time.Duration) (late stri
 	if w.peers == nil {
 		return "", missing(what, waited, []string{"another rank"})
 	}
+	together := waited // all have been in a collective for so long
 	var lost, busy []string
-	together := waited                                                       // how long all have been in a collective
 	for first, end := 0, 16; first < len(w.peers); first, end = end, 4*end { // most find in the first ranks one that does the asking
 		for _, a := range w.ask(w.peers[first:min(end, len(w.peers))]) {
 			switch {
