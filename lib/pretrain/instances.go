@@ -7,10 +7,10 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode"
 
 	"hpcbert/lib/corpus"
 	"hpcbert/lib/fault"
+	"hpcbert/lib/python"
 	"hpcbert/lib/wordpiece"
 )
 
@@ -102,13 +102,10 @@ func (d *Documents) add(line string, ids []int32) {
 	case len(ids) > 0:
 		d.list[last] = append(d.list[last], ids)
 		d.Sentences++
-	case strings.TrimFunc(line, isPythonSpace) == "":
+	case python.Strip(line) == "":
 		d.begin()
 	}
 }
-
-// isPythonSpace adds the four separators that Python strips to Go's white space.
-func isPythonSpace(r rune) bool { return unicode.IsSpace(r) || 0x1c <= r && r <= 0x1f }
 
 // Instances are the examples of a shard, without padding.
 type Instances struct {

@@ -335,3 +335,16 @@ func (t *Tokenizer) basic(text string) []string {
 	NewSplitter(t.options).Each(text, func(word []byte) { words = append(words, string(word)) })
 	return words
 }
+
+// testdata/lower.tsv holds random texts of letters that are lower-cased in odd ways, and what Python 3.11 makes of them.
+func TestLowerIsPythons(t *testing.T) {
+	text, err := os.ReadFile("testdata/lower.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if given, want, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t"); Lower(given) != want {
+			t.Errorf("Lower(%q) = %q, Python has %q", given, Lower(given), want)
+		}
+	}
+}

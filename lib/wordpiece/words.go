@@ -92,14 +92,23 @@ func (s *Splitter) flush(b []byte) {
 	}
 }
 
+// Lower is Python's str.lower(), which golang.org/x/text/cases is not behind letters such as ʰ.
+func Lower(text string) string {
+	s := Splitter{class: classes()}
+	return string(s.appendLower(nil, []rune(text)))
+}
+
 // appendLower appends the lower case of word; a capital sigma at the end of a word becomes the final one.
 func (s *Splitter) appendLower(b []byte, word []rune) []byte {
 	for i, r := range word {
-		if r == 'Σ' && s.finalSigma(word, i) {
+		switch {
+		case r == 'Σ' && s.finalSigma(word, i):
 			b = append(b, "ς"...)
-			continue
+		case r == 'İ':
+			b = append(b, "i\u0307"...)
+		default:
+			b = utf8.AppendRune(b, unicode.ToLower(r))
 		}
-		b = utf8.AppendRune(b, unicode.ToLower(r)) // U+0130 becomes i plus a dot above, which goes with the accents
 	}
 	return b
 }
