@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// How long an answer of a peer may take. A process that runs answers within milliseconds; at the start of a job a node may be busy.
+// How long an answer of a peer may take. A process that runs answers within milliseconds, but a packet that is lost is sent again after a second;
+// at the start of a job a node may be busy.
 const (
-	askLimit   = time.Second
+	askLimit   = 1500 * time.Millisecond
 	startLimit = 10 * time.Second
 )
 
@@ -101,7 +102,7 @@ func (p peer) ask(key string, limit time.Duration) answer {
 	deadline := time.Now().Add(limit)
 	for _, address := range p.addresses {
 		go func() {
-			s, err := askAt(address, key, deadline)
+			s, err := askAt(address, question(key, p.rank), deadline)
 			replies <- reply{s, err}
 		}()
 	}
@@ -119,7 +120,10 @@ func (p peer) ask(key string, limit time.Duration) answer {
 	return a
 }
 
-func askAt(address, key string, deadline time.Time) (s status, err error) {
+// question asks a rank of a job. Another one may be at its address: nodes have some in common, as the loopback, and perhaps ports.
+func question(key string, rank int) string { return fmt.Sprintf("%s %d\n", key, rank) }
+
+func askAt(address, question string, deadline time.Time) (s status, err error) {
 	conn, err := (&net.Dialer{Deadline: deadline}).Dial("tcp", address)
 	if err != nil {
 		return s, err
@@ -128,7 +132,7 @@ func askAt(address, key string, deadline time.Time) (s status, err error) {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return s, err
 	}
-	if _, err := io.WriteString(conn, key+"\n"); err != nil {
+	if _, err := io.WriteString(conn, question); err != nil {
 		return s, err
 	}
 	return s, json.NewDecoder(conn).Decode(&s)
@@ -154,8 +158,8 @@ func (w *Watched) reply(conn net.Conn) {
 	if conn.SetDeadline(time.Now().Add(askLimit)) != nil {
 		return
 	}
-	key, err := bufio.NewReader(io.LimitReader(conn, 64)).ReadString('\n')
-	if err != nil || key != w.key+"\n" {
+	asked, err := bufio.NewReader(io.LimitReader(conn, 64)).ReadString('\n')
+	if err != nil || asked != question(w.key, w.Rank()) {
 		return
 	}
 	w.mu.Lock()

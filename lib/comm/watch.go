@@ -62,6 +62,7 @@ func Watch(c Comm, timeout time.Duration, warn func(format string, a ...any)) (*
 	w.serving.Go(w.serve)
 	if err := w.meetPeers(); err != nil {
 		w.port.Close()
+		w.serving.Wait()
 		return nil, err
 	}
 	return w, nil
@@ -216,7 +217,7 @@ func (m *Missing) Error() string {
 }
 
 func missing(what string, waited time.Duration, ranks []string) error {
-	return fault.WithHint(&Missing{what, waited, ranks}, "the same command goes on from the newest checkpoint; --comm-timeout says how long ranks wait")
+	return fault.WithHint(&Missing{what, waited, ranks}, "give the same command again, without the hosts that are lost")
 }
 
 // several joins names, not all of very many.

@@ -148,6 +148,31 @@ func TestLostMessagesAreTheNetworks(t *testing.T) {
 	}
 }
 
+// Nodes have addresses in common, as the loopback and a container bridge, and may have a port: whoever is there answers for itself alone.
+func TestRanksAnswerForThemselves(t *testing.T) {
+	t.Parallel()
+	var ranks [2]*comm.Watched
+	errs := commtest.Run(2, func(inner comm.Comm) (err error) {
+		ranks[inner.Rank()], err = comm.Watch(inner, time.Minute, t.Errorf)
+		return err
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		rank, at int
+		want     bool
+	}{{0, 0, true}, {1, 1, true}, {0, 1, false}, {1, 0, false}} {
+		if got := ranks[0].Finds(c.rank, ranks[c.at]); got != c.want {
+			t.Errorf("rank %d at the port of rank %d: answers %v", c.rank, c.at, got)
+		}
+	}
+	errs = commtest.Run(2, func(inner comm.Comm) error { return ranks[inner.Rank()].Close() })
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+}
+
 // Every call gives what the Comm under it gives.
 func TestWatchedCallsAreThoseOfTheComm(t *testing.T) {
 	t.Parallel()
