@@ -2,7 +2,19 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
+
+	"hpcbert/kernels"
+	"hpcbert/lib/bert"
+	"hpcbert/lib/comm"
+	"hpcbert/lib/comm/commtest"
+	"hpcbert/lib/fault"
+	"hpcbert/lib/pretrain"
+	"hpcbert/lib/train"
 )
 
 // score is what evalpretrain prints.
@@ -42,5 +54,41 @@ func TestEvaluation(t *testing.T) {
 	}
 	if before := evaluate("", "--ckpt-step 30"); !(before.Loss > want.Loss) {
 		t.Errorf("loss %v after 30 steps, %v after 60", before.Loss, want.Loss)
+	}
+}
+
+// A rank whose data cannot be read ends the others at once, not when they have computed all of theirs.
+func TestEvaluationEndsWhereARankFails(t *testing.T) {
+	needData(t)
+	out, gone := t.TempDir(), filepath.Join(t.TempDir(), "gone_training_0.hdf5")
+	must(t, trainLine(0, out, "--steps 1"))
+	config, err := bert.ReadConfig(filepath.Join(out, "step-00000001", "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := pretrain.OpenSet(filepath.Join(work, "hdf5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var computed atomic.Int64
+	errs := commtest.Run(2, func(c comm.Comm) error {
+		dev, err := kernels.Open("cpu", kernels.Options{Threads: 1, Crowded: true})
+		if err != nil {
+			return err
+		}
+		set := *all
+		if c.Rank() == 1 {
+			set.Files = []string{gone}
+		}
+		e := train.Evaluation{Checkpoint: filepath.Join(out, "step-00000001"), Config: config, Set: &set, MicroBatch: 1, Memory: 1 << 40, Warn: t.Errorf,
+			Notify: func(int64) { computed.Add(1) }}
+		_, err = train.Evaluate(t.Context(), e, dev, c)
+		return err
+	})
+	if fault.KindOf(errs[0]) != fault.Elsewhere || !errors.Is(errs[1], os.ErrNotExist) {
+		t.Errorf("%v", errs)
+	}
+	if n, total := computed.Load(), all.TotalRows(); n*4 > int64(total) {
+		t.Errorf("%d micro-batches were computed, of %d in all", n, total)
 	}
 }

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func Evaluate(ctx context.Context, e Evaluation, dev *kernels.Device, c comm.Com
 		return nil, err
 	}
 	score, err := e.run(ctx, model, c)
-	if err = comm.Together(c, err); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return score, score.sum(c)
@@ -121,7 +122,7 @@ func (e *Evaluation) load(model *bert.Model) error {
 	return nil
 }
 
-// run computes this rank's share.
+// run computes this rank's share. The ranks meet after each batch: an error of one ends all, and none waits for long.
 func (e *Evaluation) run(ctx context.Context, model *bert.Model, c comm.Comm) (*Score, error) {
 	end := int64(e.Set.TotalRows())
 	if e.Sequences > 0 {
@@ -137,27 +138,34 @@ func (e *Evaluation) run(ctx context.Context, model *bert.Model, c comm.Comm) (*
 		}
 	}()
 	s, begin := &Score{}, time.Now()
+	told := func() { e.Notify(min(end, s.Sequences*int64(c.Size()))) }
 	for b := range batches {
-		if b.err != nil {
-			return nil, b.err
-		}
-		for _, micro := range b.micros {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			r, err := model.Forward(micro, bert.Objective{})
-			if err != nil {
-				return nil, err
-			}
-			s.add(r, len(micro.IDs))
-			e.Notify(min(end, s.Sequences*int64(c.Size())))
+		comm.Doing(c, "computes behind its first %d sequences", s.Sequences)
+		if err := comm.Together(c, s.forward(ctx, model, b, told)); err != nil {
+			return nil, cmp.Or(ctx.Err(), err) // a signal that all ranks got is told by each
 		}
 	}
 	s.Seconds = time.Since(begin).Seconds()
-	if err := ctx.Err(); err != nil { // the reader ends early then, without a word
-		return nil, err
+	return s, comm.Together(c, ctx.Err()) // the reader ends early then, without a word
+}
+
+// forward adds the micro-batches of a share.
+func (s *Score) forward(ctx context.Context, model *bert.Model, b share, added func()) error {
+	if b.err != nil {
+		return b.err
 	}
-	return s, nil
+	for _, micro := range b.micros {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r, err := model.Forward(micro, bert.Objective{})
+		if err != nil {
+			return err
+		}
+		s.add(r, len(micro.IDs))
+		added()
+	}
+	return nil
 }
 
 func (s *Score) add(r bert.Result, tokens int) {

@@ -42,8 +42,6 @@ func (h Hooks) gradients(step int, arena kernels.Tensor, first, end int) {
 	}
 }
 
-const divergedHint = "training has diverged: a lower learning rate or a longer warm-up may hold it"
-
 func (h Hooks) backward(step int, arena kernels.Tensor, first, end int) {
 	h.Backward(step, first, kernels.Host[float32](arena)[first:end])
 }
@@ -59,6 +57,8 @@ func (h Hooks) data(step int) {
 		h.Data(step)
 	}
 }
+
+const divergedHint = "training has diverged: a lower learning rate or a longer warm-up may hold it"
 
 // nowhere is in place of a tensor's number when all are finite.
 const nowhere = -1

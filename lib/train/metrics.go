@@ -48,8 +48,11 @@ func (t *Trainer) openMetrics() error {
 
 // linesUpTo returns the whole lines of a metrics file that are not of a step after last.
 func linesUpTo(name string, last int) ([]byte, error) {
+	if last == 0 {
+		return nil, nil
+	}
 	f, err := os.Open(name)
-	if errors.Is(err, os.ErrNotExist) || last == 0 {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {

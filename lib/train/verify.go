@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unsafe"
 
 	"hpcbert/lib/bert"
+	"hpcbert/lib/ckpt"
 	"hpcbert/lib/comm"
 	"hpcbert/lib/fault"
 )
@@ -195,7 +195,7 @@ func (t *Trainer) corrupted(mine *bert.Batch, goal bert.Objective, first compari
 	err := fmt.Errorf("micro-batches computed twice differ between %s: %s", strings.Join(names, " and "), verdict)
 	aside, e := t.putAside()
 	if e != nil {
-		return e
+		err = fmt.Errorf("%w; put what may be wrong aside: %w", err, e)
 	}
 	return fault.WithHint(err, "data were corrupted without a sign: take the host out of service; %s%s", t.lastVerified(), aside)
 }
@@ -237,15 +237,15 @@ func (t *Trainer) putAside() (told string, err error) {
 	if err := t.saver.wait(); err != nil {
 		return "", err
 	}
-	folders, err := filepath.Glob(filepath.Join(t.opt.Out, "step-*"))
-	for _, folder := range folders {
-		step, e := strconv.Atoi(strings.TrimPrefix(filepath.Base(folder), "step-"))
-		if e != nil || step <= t.verify.last {
+	steps, err := ckpt.Steps(t.opt.Out)
+	for _, step := range steps {
+		if step <= t.verify.last {
 			continue
 		}
+		folder := ckpt.AtStep(t.opt.Out, step)
 		aside := filepath.Join(t.opt.Out, "unverified-"+filepath.Base(folder))
 		if err := os.Rename(folder, aside); err != nil {
-			return "", err
+			return told, err
 		}
 		told += "; " + filepath.Base(folder) + " is " + filepath.Base(aside) + " now"
 	}
