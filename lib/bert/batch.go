@@ -14,6 +14,11 @@ type Batch struct {
 	MaskedRows               []int32 // [M] rows (of the T) whose token is to be predicted, each once
 	MaskedIDs                []int32 // [M] the tokens there
 	NextSentence             []int32 // [B] class of each sequence, 0 or 1; below 0: none. May be nil where no loss is asked
+
+	// What the head of a task is to predict, for its losses; the others are nil.
+	Classes      []int32   // [B] of a Classifier
+	Values       []float32 // [B] of a Regression
+	Starts, Ends []int32   // [B] of a Span: first and last token of the answer, counted in the sequence
 }
 
 // Limits are the most that one micro-batch holds.
@@ -25,8 +30,16 @@ func (b *Batch) where(t int) string {
 	return fmt.Sprintf("sequence %d (sample %d): token %d", i, b.Samples[i], t-int(b.CuSeqlens[i]))
 }
 
-// check looks at everything that a kernel would trust. With losses it marks the masked rows in seen, which has room for all rows.
-func (b *Batch) check(c *Config, lim Limits, losses bool, seen []bool) error {
+// end is the row behind the real tokens of sequence i.
+func (b *Batch) end(i int) int32 {
+	if b.KeyLengths != nil {
+		return b.CuSeqlens[i] + b.KeyLengths[i]
+	}
+	return b.CuSeqlens[i+1]
+}
+
+// check looks at everything that a kernel would trust, but for targets.
+func (b *Batch) check(c *Config, lim Limits) error {
 	if err := b.checkSizes(lim); err != nil {
 		return err
 	}
@@ -48,9 +61,6 @@ func (b *Batch) check(c *Config, lim Limits, losses bool, seen []bool) error {
 				return fmt.Errorf("batch: %s: %s %d is not below the model's %s %d", b.where(t), column.what, v, column.name, column.end)
 			}
 		}
-	}
-	if losses {
-		return b.checkTargets(c, seen[:len(b.IDs)])
 	}
 	return nil
 }
@@ -90,6 +100,7 @@ func (b *Batch) checkSequences() error {
 	return nil
 }
 
+// checkTargets looks at those of pre-training, and marks the masked rows in seen.
 func (b *Batch) checkTargets(c *Config, seen []bool) error {
 	if len(b.NextSentence) != len(b.Samples) {
 		return fmt.Errorf("batch: %d sequences, %d next-sentence classes", len(b.Samples), len(b.NextSentence))

@@ -17,7 +17,7 @@ type rig struct {
 	s   *kernels.Stream
 }
 
-func newRig(t *testing.T, isa string, threads int, c *Config, lim Limits, mode Mode, extra ...Param) rig {
+func newRig(t *testing.T, isa string, threads int, c *Config, lim Limits, mode Mode, task ...Head) rig {
 	t.Helper()
 	dev, err := kernels.Open("cpu", kernels.Options{Threads: threads, ISA: isa})
 	if err != nil {
@@ -28,7 +28,7 @@ func newRig(t *testing.T, isa string, threads int, c *Config, lim Limits, mode M
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	m, err := New(dev, s, c, lim, mode, extra...)
+	m, err := New(dev, s, c, lim, mode, task...)
 	if err != nil {
 		t.Fatal(err)
 	}

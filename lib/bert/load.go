@@ -42,11 +42,12 @@ func (c *Config) CompleteVocabulary(s *ckpt.Source) error {
 type Loaded struct {
 	Missing     []string // parameters of the model that the checkpoint has not; they keep their values
 	Unknown     []string // tensors of the checkpoint that are no parameters
+	Other       []string // of Missing, those of a task's head that the checkpoint has for another number of outputs
 	DroppedRows int      // rows of the vocabulary beyond the model's
 }
 
 // Cover compares a checkpoint with the parameters of a model of this shape. Rows of the vocabulary beyond the model's are dropped from the
-// checkpoint. One that lacks a part of the embeddings or layers, or has another shape, is refused; heads and pooler may be missing.
+// checkpoint. One that lacks a part of the embeddings or layers, or has another shape, is refused; heads and pooler may be missing, and a task's head be that of another task.
 func (c *Config) Cover(params []Param, s *ckpt.Source) (Loaded, error) {
 	loaded := Loaded{DroppedRows: s.DropRows(c.VocabSize)}
 	known := map[string]bool{}
@@ -61,7 +62,9 @@ func (c *Config) Cover(params []Param, s *ckpt.Source) (Loaded, error) {
 			}
 			continue
 		}
-		if !slices.Equal(t.Shape, p.Shape) {
+		if sameShape := slices.Equal(t.Shape, p.Shape); !sameShape && ofTask(p.Name) {
+			loaded.Missing, loaded.Other = append(loaded.Missing, p.Name), append(loaded.Other, p.Name)
+		} else if !sameShape {
 			err := fmt.Errorf("%s: tensor %q has the shape %v, the model's %s is %v", s.Name, t.Stored, t.Shape, p.Name, p.Shape)
 			return loaded, fault.WithHint(err, "the model's shape must be that of the file: compare its config.json")
 		}
@@ -76,6 +79,11 @@ func (c *Config) Cover(params []Param, s *ckpt.Source) (Loaded, error) {
 		return loaded, fault.WithHint(err, "a checkpoint of BERT is wanted; this one has %d other tensors: %s", len(loaded.Unknown), few(loaded.Unknown))
 	}
 	return loaded, nil
+}
+
+// ofTask tells of the parameters of a task's head.
+func ofTask(name string) bool {
+	return strings.HasPrefix(name, "classifier.") || strings.HasPrefix(name, "qa_outputs.")
 }
 
 // few joins names, the first of many.
@@ -94,7 +102,7 @@ func (m *Model) LoadFile(s *ckpt.Source) (Loaded, error) {
 		return loaded, err
 	}
 	for _, p := range m.Params {
-		if s.Tensor(p.Name) == nil {
+		if slices.Contains(loaded.Missing, p.Name) {
 			continue
 		}
 		values, err := s.Float32(p.Name)

@@ -211,3 +211,33 @@ func closeRow(t *testing.T, what string, got []float32, want []float64) {
 	}
 	t.Logf("%s: relative error %.2g", what, math.Sqrt(e/size))
 }
+
+func TestLoadTaskHeads(t *testing.T) {
+	c := goldenConfig()
+	encoder := len(c.EncoderParams())
+	for _, e := range []struct {
+		name           string
+		from, to       Head
+		missing, other []string
+	}{
+		{"the same task", Head{Classifier, 3}, Head{Classifier, 3}, nil, nil},
+		{"as many outputs of another kind", Head{Span, 2}, Head{Classifier, 2}, []string{"classifier.weight", "classifier.bias"}, nil},
+		{"other classes", Head{Classifier, 2}, Head{Classifier, 3}, []string{"classifier.weight", "classifier.bias"}, []string{"classifier.weight", "classifier.bias"}},
+	} {
+		r := newRig(t, "", 1, c, roomy, Encoder, e.to)
+		r.Init(4)
+		name := r.Params[encoder].Name
+		random := download(t, r.s, r.Weight(name))
+		loaded, err := r.LoadFile(fileOf(t, c.TaskParams(e.from), func(name string) string { return name }))
+		if err != nil || !slices.Equal(loaded.Missing, e.missing) || !slices.Equal(loaded.Other, e.other) {
+			t.Errorf("%s: %+v, %v", e.name, loaded, err)
+		}
+		got := download(t, r.s, r.Weight(name))
+		if e.missing != nil && !slices.Equal(got, random) || e.missing == nil && got[0] != float32(encoder) {
+			t.Errorf("%s: the head's weights are %v…, at random %v…", e.name, got[0], random[0])
+		}
+		if word := download(t, r.s, r.Weight(r.Params[2].Name)); word[0] != 2 {
+			t.Errorf("%s: the encoder was not loaded", e.name)
+		}
+	}
+}

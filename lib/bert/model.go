@@ -60,15 +60,16 @@ type Model struct {
 	pooler                  dense
 	mlm                     *mlmHead // nil without pre-training heads
 	nsp                     *nspHead
+	task                    *taskHead // nil without the head of a task
 
 	run     run
 	scratch scratch
 }
 
-// New makes a model for micro-batches within the limits, on one stream of the device. Its weights are 0: call Init or Load. Params of other
-// heads may be given; they follow the model's own in the arenas, Offset and Len are filled in.
-func New(dev *kernels.Device, s *kernels.Stream, cfg *Config, lim Limits, mode Mode, extra ...Param) (*Model, error) {
-	m, err := outline(dev, cfg, lim, mode, extra)
+// New makes a model for micro-batches within the limits, on one stream of the device. Its weights are 0: call Init or Load. For a task it has
+// a head beside the encoder.
+func New(dev *kernels.Device, s *kernels.Stream, cfg *Config, lim Limits, mode Mode, task ...Head) (*Model, error) {
+	m, err := outline(dev, cfg, lim, mode, task)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func New(dev *kernels.Device, s *kernels.Stream, cfg *Config, lim Limits, mode M
 }
 
 // outline is a model without memory.
-func outline(dev *kernels.Device, cfg *Config, lim Limits, mode Mode, extra []Param) (*Model, error) {
+func outline(dev *kernels.Device, cfg *Config, lim Limits, mode Mode, task []Head) (*Model, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, fmt.Errorf("model shape: %w", err)
 	}
@@ -101,24 +102,27 @@ func outline(dev *kernels.Device, cfg *Config, lim Limits, mode Mode, extra []Pa
 	if dev.PackedLen(1, 1, m.dtype) == 0 {
 		return nil, fmt.Errorf("model: device %s, type %s: %w", dev.Name(), m.dtype, kernels.ErrUnsupported)
 	}
-	m.listParams(extra)
-	return m, nil
+	return m, m.listParams(task)
 }
 
-func (m *Model) listParams(extra []Param) {
-	m.Params = m.Config.EncoderParams()
-	if m.mode&PreTraining != 0 {
+func (m *Model) listParams(task []Head) error {
+	switch {
+	case len(task) > 1 || len(task) == 1 && m.mode&PreTraining != 0:
+		return errors.New("model: heads of two tasks")
+	case len(task) == 1:
+		if err := task[0].Check(); err != nil {
+			return fmt.Errorf("model: %w", err)
+		}
+		m.Params, m.task = m.Config.TaskParams(task[0]), &taskHead{Head: task[0]}
+	case m.mode&PreTraining != 0:
 		m.Params = m.Config.Params()
+	default:
+		m.Params = m.Config.EncoderParams()
 	}
-	l := paramList{params: m.Params}
-	for _, p := range extra {
-		l.add(p.Name, p.Init, p.Plain, p.Shape...)
-		l.params[len(l.params)-1].Decay = p.Decay
-	}
-	m.Params = l.params
 	for i, p := range m.Params {
 		m.index[p.Name] = i
 	}
+	return nil
 }
 
 // Close releases the model's memory.

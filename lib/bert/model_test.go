@@ -458,9 +458,9 @@ func TestHeadsOutsideThePackage(t *testing.T) {
 	weight := download(t, inside.s, inside.Weight("cls.seq_relationship.weight"))
 	logits, h := download(t, inside.s, inside.nsp.logits), c.HiddenSize // now their gradients
 
-	r := newRig(t, "", 2, c, roomy, Encoder, Param{Name: "classifier.weight", Shape: []int{2, h}, Decay: true, Init: Init{InitNormal, 0.02}})
+	r := newRig(t, "", 2, c, roomy, Encoder, Head{Classifier, 2})
 	r.Init(4)
-	if p := r.Params[len(r.Params)-1]; p.Offset%Align != 0 || p.Len != 2*h || !p.Decay || norm2(download(t, r.s, r.Weight(p.Name))) == 0 {
+	if p := r.Params[len(r.Params)-2]; p.Name != "classifier.weight" || p.Offset%Align != 0 || p.Len != 2*h || !p.Decay || norm2(download(t, r.s, r.Weight(p.Name))) == 0 {
 		t.Errorf("the head's parameter is %+v", p)
 	}
 	hidden, pooled, err := r.EncodeForward(b, goal)

@@ -28,6 +28,7 @@ type oracle[N number] struct {
 	o    Objective
 	// What activations and their gradients are stored as, and products read weights as: the plainest implementation in that precision. nil: as they are.
 	store func(float32) float32
+	task  Head // in the place of the pre-training heads
 }
 
 func newOracle[N number](c *Config, params []Param, weights func(p Param) []float32) *oracle[N] {
@@ -44,6 +45,51 @@ func newOracle[N number](c *Config, params []Param, weights func(p Param) []floa
 		o.w[p.Name] = m
 	}
 	return o
+}
+
+// taskLoss is that of the head of a task, as its formulas are written down.
+func (o *oracle[N]) taskLoss(b *Batch, i int, hidden, pooled *matrix[N]) N {
+	scale := N(o.o.TaskScale)
+	switch o.task.Kind {
+	case Span:
+		logits := o.transposed(o.exact(hidden, "qa_outputs"))
+		return o.crossEntropy(logits, []int32{b.Starts[i], b.Ends[i]}, scale/2)
+	case Classifier:
+		return o.crossEntropy(o.exact(o.dropout(pooled, b.Samples[i], 4094), "classifier"), b.Classes[i:i+1], scale)
+	}
+	z := o.exact(o.dropout(pooled, b.Samples[i], 4094), "classifier")
+	difference := z.v[0] - N(b.Values[i])
+	o.tape = append(o.tape, func() { z.d[0] = o.round(2 * difference * scale) })
+	return difference * difference * scale
+}
+
+// exact is a dense layer whose output is not rounded; its gradient is.
+func (o *oracle[N]) exact(x *matrix[N], name string) *matrix[N] {
+	store := o.store
+	o.store = nil
+	w := o.w[name+".weight"]
+	stored := &matrix[N]{w.rows, w.columns, make([]N, len(w.v)), w.d}
+	o.store = store
+	copy(stored.v, o.rounded(w.v))
+	o.store = nil
+	y := o.product(x, stored, o.w[name+".bias"])
+	o.store = store
+	o.tape = append(o.tape, func() { y.d = o.rounded(y.d) })
+	return y
+}
+
+func (o *oracle[N]) transposed(x *matrix[N]) *matrix[N] {
+	y := newMatrix[N](x.columns, x.rows)
+	at := func(i int) int { return i%x.rows*x.columns + i/x.rows }
+	for i := range y.v {
+		y.v[i] = x.v[at(i)]
+	}
+	o.tape = append(o.tape, func() {
+		for i, d := range y.d {
+			x.d[at(i)] += d
+		}
+	})
+	return y
 }
 
 // lossOf returns MLMScale * sum of MLM losses + NSPScale * sum of NSP losses and leaves the gradients in w.
@@ -65,6 +111,9 @@ func (o *oracle[N]) lossOf(b *Batch, objective Objective) N {
 
 func (o *oracle[N]) sequence(b *Batch, i int) N {
 	hidden, pooled := o.encoder(b, i)
+	if o.task.Kind != 0 {
+		return o.taskLoss(b, i, hidden, pooled)
+	}
 	var rows, targets []int32
 	for j, row := range b.MaskedRows {
 		if row >= b.CuSeqlens[i] && row < b.CuSeqlens[i+1] {

@@ -14,8 +14,8 @@ type Memory struct {
 func (m Memory) Total() int64 { return m.Weights + m.Gradients + m.Packed + m.Activations }
 
 // Plan returns what New would take, and takes nothing.
-func Plan(dev *kernels.Device, cfg *Config, lim Limits, mode Mode, extra ...Param) (Memory, error) {
-	m, err := outline(dev, cfg, lim, mode, extra)
+func Plan(dev *kernels.Device, cfg *Config, lim Limits, mode Mode, task ...Head) (Memory, error) {
+	m, err := outline(dev, cfg, lim, mode, task)
 	if err != nil {
 		return Memory{}, err
 	}
@@ -132,6 +132,9 @@ func (m *Model) listTensors() {
 		m.mlm = m.mlmParams()
 		m.nsp = &nspHead{dense: m.dense("cls.seq_relationship", 2, h)}
 	}
+	if m.task != nil {
+		m.task = m.taskParams(m.task.Head)
+	}
 }
 
 // planPacked lays out the forms of the weights that products read.
@@ -143,6 +146,9 @@ func (m *Model) planPacked(a *arena) {
 	if m.mlm != nil {
 		m.mlm.planPacked(m, a)
 		m.nsp.planPacked(m, a)
+	}
+	if m.task != nil {
+		m.task.planPacked(m, a)
 	}
 }
 
@@ -163,6 +169,9 @@ func (m *Model) planActivations(a *arena) {
 	if m.mlm != nil {
 		m.mlm.planActivations(m, a)
 		m.nsp.planActivations(m, a)
+	}
+	if m.task != nil {
+		m.task.planActivations(m, a)
 	}
 }
 

@@ -58,12 +58,15 @@ func TestPlanIsWhatIsAllocated(t *testing.T) {
 			continue
 		}
 		for _, lim := range []Limits{roomy, {Tokens: 1, Sequences: 1}, {Tokens: 130, Sequences: 2, Masked: 37}} {
-			extra := Param{Name: "classifier.weight", Shape: []int{3, 24}}
-			plan, err := Plan(dev, c, lim, mode, extra)
+			var task []Head
+			if mode&PreTraining == 0 {
+				task = []Head{{Classifier, 3}}
+			}
+			plan, err := Plan(dev, c, lim, mode, task...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := newRig(t, "", 1, c, lim, mode, extra)
+			r := newRig(t, "", 1, c, lim, mode, task...)
 			var total int64
 			for _, x := range r.owned {
 				total += int64(x.Len() * x.DType().Size())

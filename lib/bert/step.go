@@ -20,6 +20,8 @@ type Objective struct {
 	MLMScale float32 // 1 / masked tokens of the global batch: what each token's loss weighs in the gradient
 	NSPScale float32 // 1 / sequences of the global batch
 
+	TaskScale float32 // the same, for the head of a task
+
 	// LossScale multiplies the gradients, from those of the logits on; 0 counts as 1. Half precision has 0 for what is below 2^-25: a power
 	// of two, as large as no gradient becomes infinite, keeps what would be lost. Whoever reads the parameters' gradients divides by it; losses
 	// are not scaled.
@@ -38,6 +40,8 @@ func (o Objective) scaled(scale float32) float32 {
 type Result struct {
 	MLMLossSum, NSPLossSum float64
 	MLMCorrect, NSPCorrect int
+	TaskLossSum            float64
+	TaskCorrect            int // sequences whose class, or start and end, got the largest logit
 	Masked, Sequences      int // what was counted; Sequences are those with a class
 }
 
@@ -47,6 +51,8 @@ func (r *Result) Add(o Result) {
 	r.NSPLossSum += o.NSPLossSum
 	r.MLMCorrect += o.MLMCorrect
 	r.NSPCorrect += o.NSPCorrect
+	r.TaskLossSum += o.TaskLossSum
+	r.TaskCorrect += o.TaskCorrect
 	r.Masked += o.Masked
 	r.Sequences += o.Sequences
 }
@@ -65,6 +71,9 @@ func (m *Model) Refresh() {
 		m.mlm.refresh(m)
 		m.nsp.pack(m.s, m.nsp.weight, 0, m.nsp.out)
 	}
+	if m.task != nil {
+		m.task.pack(m.s, m.task.weight, 0, m.task.out)
+	}
 }
 
 // Forward returns the losses of a micro-batch.
@@ -76,12 +85,14 @@ func (m *Model) Forward(b *Batch, o Objective) (Result, error) {
 		return Result{}, err
 	}
 	m.encode()
-	m.headsForward(Objective{})
+	if err := m.headsForward(b, Objective{}); err != nil {
+		return Result{}, err
+	}
 	return m.result(b)
 }
 
 // ForwardBackward returns the losses of a micro-batch and adds to the gradients LossScale times those of
-// MLMScale * sum of the MLM losses + NSPScale * sum of the NSP losses.
+// MLMScale * sum of the MLM losses + NSPScale * sum of the NSP losses, or of TaskScale * sum of the task's.
 func (m *Model) ForwardBackward(b *Batch, o Objective) (Result, error) {
 	return m.ForwardBackwardLayers(b, o, nil)
 }
@@ -95,22 +106,31 @@ func (m *Model) ForwardBackwardLayers(b *Batch, o Objective, done Done) (Result,
 		return Result{}, err
 	}
 	m.encode()
-	m.headsForward(o)
+	if err := m.headsForward(b, o); err != nil {
+		return Result{}, err
+	}
 	dhidden := m.scratch.dhidden.Slice(0, m.run.t*m.Config.HiddenSize)
+	if err := m.EncodeBackward(dhidden, m.headsBackward(dhidden, o), done); err != nil {
+		return Result{}, err
+	}
+	return m.result(b)
+}
+
+// headsBackward writes the gradients of the last layer's rows and returns those of the pooled vectors, none where no head has any.
+func (m *Model) headsBackward(dhidden kernels.Tensor, o Objective) (dpooled kernels.Tensor) {
+	if m.task != nil {
+		return m.task.backward(m, dhidden)
+	}
 	m.s.Zero(dhidden)
 	if m.run.m > 0 && o.MLMScale != 0 {
 		m.mlm.backward(m, dhidden)
 	}
-	dpooled := kernels.Tensor{}
 	if o.NSPScale != 0 {
 		dpooled = m.scratch.dpooled
 		m.nsp.addWeight(m.s, m.nsp.logits, 0, m.scratch.pooled, m.run.b)
 		m.nsp.input(m.s, dpooled, m.nsp.logits, m.run.b)
 	}
-	if err := m.EncodeBackward(dhidden, dpooled, done); err != nil {
-		return Result{}, err
-	}
-	return m.result(b)
+	return dpooled
 }
 
 // Encode returns the last layer's rows [T, H] and the pooled vectors [B, H] of a batch, without dropout.
@@ -185,8 +205,8 @@ func (m *Model) finished(done Done, first, end int) int {
 }
 
 func (m *Model) needHeads(pass string) error {
-	if m.mlm == nil {
-		return errors.New(pass + ": the model has no pre-training heads")
+	if m.mlm == nil && m.task == nil {
+		return errors.New(pass + ": the model has no heads")
 	}
 	if pass == "backward" && !m.trains() {
 		return errors.New("backward: the model was made for forward passes only")
@@ -201,8 +221,13 @@ func (m *Model) hidden() kernels.Tensor { return m.layers[len(m.layers)-1].y }
 
 // begin checks a batch and puts it on the device.
 func (m *Model) begin(b *Batch, o Objective, losses bool) error {
-	if err := b.check(m.Config, m.limits, losses, m.run.seen); err != nil {
+	if err := b.check(m.Config, m.limits); err != nil {
 		return err
+	}
+	if losses {
+		if err := m.checkTargets(b); err != nil {
+			return err
+		}
 	}
 	r := &m.run
 	r.t, r.b, r.m = len(b.IDs), len(b.Samples), len(b.MaskedRows)
@@ -222,7 +247,7 @@ func (m *Model) begin(b *Batch, o Objective, losses bool) error {
 		r.keyLengths = r.lengths
 		m.upload(r.lengths, b.KeyLengths)
 	}
-	if losses {
+	if losses && m.mlm != nil {
 		m.upload(m.mlm.rows, b.MaskedRows)
 		m.upload(m.mlm.targets, b.MaskedIDs)
 		m.upload(m.nsp.targets, b.NextSentence)
@@ -234,6 +259,13 @@ func (m *Model) begin(b *Batch, o Objective, losses bool) error {
 		r.attention.P = float32(m.Config.AttentionProbsDropoutProb)
 	}
 	return m.s.Err()
+}
+
+func (m *Model) checkTargets(b *Batch) error {
+	if m.task != nil {
+		return m.task.checkTargets(b)
+	}
+	return b.checkTargets(m.Config, m.run.seen[:len(b.IDs)])
 }
 
 func (m *Model) upload(dst kernels.Tensor, values []int32) {
@@ -258,13 +290,18 @@ func (m *Model) encode() {
 }
 
 // headsForward makes the losses, and the logits' gradients where a scale is not 0.
-func (m *Model) headsForward(o Objective) {
+func (m *Model) headsForward(b *Batch, o Objective) error {
+	if m.task != nil {
+		m.task.forward(m)
+		return m.task.losses(m, b, o.scaled(o.TaskScale))
+	}
 	if m.run.m > 0 {
 		m.mlm.forward(m, m.hidden())
 		m.mlm.losses(m, o.scaled(o.MLMScale))
 	}
 	m.nsp.apply(m.s, m.nsp.logits, m.scratch.pooled, m.run.b)
 	m.nsp.losses(m, o.scaled(o.NSPScale))
+	return m.s.Err()
 }
 
 // poolerBackward adds to the rows of the first tokens.
@@ -289,6 +326,10 @@ func (m *Model) embeddingsBackward(dhidden kernels.Tensor) {
 // result reads the losses back.
 func (m *Model) result(b *Batch) (Result, error) {
 	var r Result
+	if m.task != nil {
+		r = Result{TaskLossSum: m.task.loss, TaskCorrect: m.task.predicted, Sequences: len(b.Samples)}
+		return r, m.s.Synchronize()
+	}
 	r.MLMLossSum, r.MLMCorrect, r.Masked = m.tally(m.mlm.loss, m.mlm.predicted, b.MaskedIDs)
 	r.NSPLossSum, r.NSPCorrect, r.Sequences = m.tally(m.nsp.loss, m.nsp.predicted, b.NextSentence)
 	if err := m.s.Synchronize(); err != nil {
