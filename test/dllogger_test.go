@@ -185,8 +185,11 @@ func TestLogGoesOn(t *testing.T) {
 	if n := len(readLog(t, name)); n != len(lines) {
 		t.Errorf("a complete run wrote %d lines", n-len(lines))
 	}
-	if r := sh(t, trainLine(0, dir+"/other", "--steps 1 --dllogger "+dir+"/out/metrics.jsonl")); r.status != 1 || !strings.Contains(r.stderr, `its lines do not begin with "DLLL "`) {
-		t.Errorf("exit status %d: %s", r.status, r.stderr)
+	for _, options := range []string{"--steps 1", "--steps 1 --dry-run"} { // before anything is computed or written
+		r := sh(t, trainLine(0, dir+"/other", options+" --dllogger "+dir+"/out/metrics.jsonl"))
+		if _, err := os.Stat(dir + "/other"); r.status != 1 || !strings.Contains(r.stderr, `its lines do not begin with "DLLL "`) || err == nil {
+			t.Errorf("%s: exit status %d, folder %v: %s", options, r.status, err, r.stderr)
+		}
 	}
 	half := filepath.Join(dir, "half.json")
 	must(t, trainLine(0, dir+"/half", "--steps 3 --precision fp16 --init-loss-scale 16777216 --skip_checkpoint --dllogger "+half))

@@ -3,6 +3,7 @@ package test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,24 @@ func TestCommandLinesOfTheOriginal(t *testing.T) {
 		t.Errorf("phase 2 without phase 1: exit status %d: %s", r.status, r.stderr)
 	}
 	must(t, one)
+	plan := must(t, two+" --dry-run").stdout
+	for _, want := range []string{
+		`start +` + out + `/step-00000006, the update count at 0\n`,
+		`batch +16 sequences an update \(--train-batch-size\); on each of 2 rank\(s\) 8 in 4 micro-batch\(es\) of 2 \(--gradient-accumulation-steps\)\n`,
+		`in the original: --train_batch_size=8 --gradient_accumulation_steps=4\n`,
+		`steps +4 \(--max-steps\): 64 sequences to go`,
+		`schedule +polynomial \(default\), learning rate 0.004 \(--learning-rate\), warm-up 0.128 of the steps \(--warmup-proportion\), to step 0\n`,
+		`gradients travel as fp16 \(--allreduce-post-accumulation-fp16\), all-reduce: after \(--allreduce-post-accumulation\)\n`,
+		`precision +fp16 \(--fp16\)`,
+		`checkpoints +2, every 2 steps \(--num-steps-per-checkpoint\), .* kept in ` + out + `/phase2;`,
+	} {
+		if !regexp.MustCompile(want).MatchString(plan) {
+			t.Errorf("--dry-run of phase 2: no %s in\n%s", want, plan)
+		}
+	}
+	if _, err := os.Stat(out + "/phase2"); err == nil {
+		t.Error("--dry-run of phase 2 made its folder")
+	}
 	must(t, two)
 	for _, name := range []string{"DONE", "step-00000006/DONE", "phase2/DONE", "phase2/step-00000004/DONE"} {
 		if _, err := os.Stat(filepath.Join(out, name)); err != nil {

@@ -22,6 +22,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"hpcbert/lib/fault"
 )
 
 // Recipe is what to train: one phase. Its JSON keys are the names of its fields in small letters, as in configs/recipe.
@@ -87,11 +89,11 @@ func (r *Recipe) checkDropout() error {
 func (r *Recipe) On(m *Machine) (*Recipe, error) {
 	p, ok := m.Phases[r.Phase]
 	if !ok {
-		return nil, fmt.Errorf("machine %s: says nothing of phase %d", m.Name, r.Phase)
+		return nil, fault.WithHint(fault.Usagef("machine %s: says nothing of phase %d", m.Name, r.Phase), "give a machine file with batches for phase %d, or leave the machine out and say how on the command line", r.Phase)
 	}
 	if made := p.Batch(m); made.Global != r.GlobalBatch {
-		return nil, fmt.Errorf("machine %s makes updates of %d sequences (%d on each of %d x %d devices), the recipe of %d", m.Name, made.Global,
-			p.Sequences, m.Nodes, m.Devices, r.GlobalBatch)
+		return nil, fault.WithHint(fault.Usagef("machine %s makes updates of %d sequences (%d on each of %d x %d devices), the recipe of %d", m.Name, made.Global,
+			p.Sequences, m.Nodes, m.Devices, r.GlobalBatch), "a machine file is of the recipes with its global batch: give the other one, or leave the machine out")
 	}
 	on := *r
 	on.Precision, on.MicroBatch = m.Precision, p.Sequences/p.Accumulation

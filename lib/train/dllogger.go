@@ -79,8 +79,8 @@ func appendLines(name, mark string) (*os.File, error) {
 		return f, err
 	}
 	text, err := io.ReadAll(f)
-	if err == nil && !strings.HasPrefix(string(text[:min(len(mark), len(text))]), mark[:min(len(mark), len(text))]) {
-		err = fault.WithHint(fmt.Errorf("append to %s: its lines do not begin with %q", name, mark), "give the log a file of its own")
+	if err == nil {
+		err = checkMark(name, mark, text)
 	}
 	if whole := bytes.LastIndexByte(text, '\n') + 1; err == nil && whole < len(text) {
 		err = f.Truncate(int64(whole))
@@ -89,6 +89,33 @@ func appendLines(name, mark string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// checkMark refuses a file that begins with something else than the mark, or the part of it that a kill has left.
+func checkMark(name, mark string, text []byte) error {
+	if n := min(len(mark), len(text)); string(text[:n]) != mark[:n] {
+		return fault.WithHint(fmt.Errorf("append to %s: its lines do not begin with %q", name, mark), "give the log a file of its own")
+	}
+	return nil
+}
+
+// CheckLog refuses a file that the reference's log cannot be appended to, before there is anything to log. "" is no log.
+func CheckLog(name string) error {
+	info, err := os.Stat(name)
+	if name == "" || errors.Is(err, os.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	begin := make([]byte, len(dlloggerMark))
+	n, err := io.ReadFull(f, begin)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	return checkMark(name, dlloggerMark, begin[:n])
 }
 
 // micro takes in the losses of a micro-batch.

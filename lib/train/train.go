@@ -163,7 +163,10 @@ func check(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device
 	}
 	t.scaler = optim.NewScaler(opt.Scaling)
 	t.unigram = newUnigram(cfg.VocabSize)
-	return t, nil
+	if c.Rank() == 0 {
+		err = CheckLog(opt.DLLogger)
+	}
+	return t, err
 }
 
 // fitting returns the set for a model of that shape, or says why it does not fit.

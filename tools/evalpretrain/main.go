@@ -153,6 +153,9 @@ func (o *options) evaluate(ctx context.Context, env *cli.Env, c comm.Comm, files
 func (o *options) evaluation(env *cli.Env, files []string) (e *train.Evaluation, err error) {
 	e = &train.Evaluation{MicroBatch: o.Batch, Sequences: int64(max(0, o.MaxBatches)) * int64(o.Batch), Warn: env.Warnf}
 	e.Mode = map[string]bert.Mode{"bf16": bert.BFloat16, "fp16": bert.Float16}[o.Precision]
+	if err := train.CheckLog(o.Log); err != nil {
+		return nil, err
+	}
 	if e.Checkpoint, err = o.find(env); err != nil {
 		return nil, err
 	}
