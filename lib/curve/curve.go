@@ -23,21 +23,17 @@ type Run struct {
 	Name   string
 	About  map[string]any // first line of metrics.jsonl: the configuration
 	fields map[string]plotter.XYs
-	end    summary
+	starts []float64   // where phases after the first begin: the last step before
+	last   float64     // step of the newest line, as the file counts
+	over   bool        // the file said that the training ended
+	clock  plotter.XYs // of the reference: seconds at each step since the process at work began
 }
 
-// summary is the reference's last line.
-type summary struct {
-	TrainingSequencesPerSecond float64 `json:"training_sequences_per_second"`
-	RawTrainTime               float64 `json:"raw_train_time"`
-}
-
-// Read takes in metrics.jsonl of bertrain (one JSON object a line) or dllogger.json of the reference ("DLLL " and an object). A last line
-// without its end, of a run that goes on or was killed, is passed over. The reference's names become ours: average_loss and final_loss are
-// loss; sequences_per_s comes from its time stamps and its summary, so a run without summary has none.
+// Read takes in metrics.jsonl of bertrain (one JSON object a line) or dllogger.json of the reference ("DLLL " and an object). Where a file holds
+// phases that count their own steps, one behind the other, the steps of the later ones go on behind those before. A last line without its end, of a run that goes on or was killed, is passed over. The reference's names become ours: average_loss and final_loss are
+// loss; sequences_per_s comes from time stamps and the summary of a process, so one that was killed has none.
 func Read(r io.Reader, name string) (*Run, error) {
 	run := &Run{Name: name, fields: map[string]plotter.XYs{}}
-	clock := plotter.XYs{} // of the reference: seconds at each step
 	in := bufio.NewReader(r)
 	for number := 1; ; number++ {
 		line, err := in.ReadBytes('\n')
@@ -48,7 +44,7 @@ func Read(r io.Reader, name string) (*Run, error) {
 		line = bytes.TrimSpace(line)
 		var wrong error
 		if object, ok := bytes.CutPrefix(line, []byte("DLLL ")); ok {
-			wrong = run.addReference(object, &clock)
+			wrong = run.addReference(object)
 		} else if len(line) > 0 {
 			wrong = run.add(line)
 		}
@@ -59,7 +55,6 @@ func Read(r io.Reader, name string) (*Run, error) {
 			break
 		}
 	}
-	run.addSpeed(clock)
 	return run, nil
 }
 
@@ -76,18 +71,37 @@ func (r *Run) add(line []byte) error {
 		return err
 	}
 	step, ok := row["step"].(float64)
-	if !ok && r.About == nil {
-		r.About = row
-	}
 	if !ok {
+		if r.over = r.About != nil; !r.over {
+			r.About = row
+		}
 		return nil
 	}
+	x := r.at(step)
 	for field, value := range row {
 		if number, ok := value.(float64); ok && field != "step" {
-			r.put(field, step, number)
+			r.put(field, x, number)
 		}
 	}
 	return nil
+}
+
+// at returns where a step of the file lies among those of all its phases. One that starts again behind the end of a training is of a new phase;
+// without such an end steps were done again.
+func (r *Run) at(step float64) float64 {
+	if r.over && step <= r.last {
+		r.starts = append(r.starts, r.before()+r.last)
+	}
+	r.over, r.last = false, step
+	return r.before() + step
+}
+
+// before returns the steps of the phases before the newest.
+func (r *Run) before() float64 {
+	if len(r.starts) == 0 {
+		return 0
+	}
+	return r.starts[len(r.starts)-1]
 }
 
 // put adds a point. A step that comes again was done again, from a checkpoint: what the file had of it and of later steps is no part of the run.
@@ -103,7 +117,7 @@ func (r *Run) put(field string, step, value float64) {
 var notFinite = regexp.MustCompile(`([:\[,]\s*)-?(?:NaN|Infinity)\b`)
 
 // addReference takes in a line of dllogger.json.
-func (r *Run) addReference(object []byte, clock *plotter.XYs) error {
+func (r *Run) addReference(object []byte) error {
 	var line struct {
 		Type    string
 		Elapsed string `json:"elapsedtime"`
@@ -118,24 +132,38 @@ func (r *Run) addReference(object []byte, clock *plotter.XYs) error {
 		return nil
 	}
 	if len(at) < 2 {
-		r.end.TrainingSequencesPerSecond, _ = line.Data["training_sequences_per_second"].(float64)
-		r.end.RawTrainTime, _ = line.Data["raw_train_time"].(float64)
+		perSecond, _ := line.Data["training_sequences_per_second"].(float64)
+		seconds, _ := line.Data["raw_train_time"].(float64)
+		r.addSpeed(perSecond * seconds)
+		r.over = true
 		return nil
 	}
 	step, ok := at[1].(float64)
 	if !ok {
 		return fmt.Errorf("step %v is no number", at[1])
 	}
+	x := r.at(step)
 	for field, value := range line.Data {
 		if number, ok := value.(float64); ok {
-			r.put(ours(field), step, number)
+			r.put(ours(field), x, number)
 		}
 	}
 	var seconds float64
-	if _, err := fmt.Sscan(strings.TrimSpace(line.Elapsed), &seconds); err == nil && (len(*clock) == 0 || (*clock)[len(*clock)-1].X < step) {
-		*clock = append(*clock, plotter.XY{X: step, Y: seconds})
+	if _, err := fmt.Sscan(strings.TrimSpace(line.Elapsed), &seconds); err == nil {
+		r.tick(x, seconds)
 	}
 	return nil
+}
+
+// tick notes the time of a step. Time that goes back is that of another process.
+func (r *Run) tick(x, seconds float64) {
+	n := len(r.clock)
+	if n > 0 && seconds < r.clock[n-1].Y {
+		r.clock, n = nil, 0
+	}
+	if n == 0 || r.clock[n-1].X < x {
+		r.clock = append(r.clock, plotter.XY{X: x, Y: seconds})
+	}
 }
 
 // ours returns our name of a field of the reference.
@@ -146,17 +174,40 @@ func ours(field string) string {
 	return field
 }
 
-// addSpeed makes the throughput between each two lines of the reference. Its summary tells the sequences of the whole run, hence of a step.
-func (r *Run) addSpeed(clock plotter.XYs) {
-	if len(clock) < 2 || r.end.TrainingSequencesPerSecond == 0 {
+// addSpeed makes the throughput between each two lines of a process that made so many sequences.
+func (r *Run) addSpeed(sequences float64) {
+	clock := r.clock
+	r.clock = nil
+	if len(clock) < 2 || sequences == 0 {
 		return
 	}
 	first, last := clock[0], clock[len(clock)-1]
 	perLine := (last.X - first.X) / float64(len(clock)-1)
-	update := r.end.TrainingSequencesPerSecond * r.end.RawTrainTime / (last.X - first.X + perLine)
+	update := sequences / (last.X - first.X + perLine)
 	for i, at := range clock[1:] {
 		if before := clock[i]; at.Y > before.Y {
 			r.put("sequences_per_s", at.X, update*(at.X-before.X)/(at.Y-before.Y))
+		}
+	}
+}
+
+// Join makes runs the phases of one training: the steps of each go on behind those before.
+func Join(runs []*Run) {
+	done := 0.0
+	for _, r := range runs {
+		for _, points := range r.fields {
+			for i := range points {
+				points[i].X += done
+			}
+		}
+		for i := range r.starts {
+			r.starts[i] += done
+		}
+		if done > 0 {
+			r.starts = append([]float64{done}, r.starts...)
+		}
+		for _, points := range r.fields {
+			done = max(done, points[len(points)-1].X)
 		}
 	}
 }

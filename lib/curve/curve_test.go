@@ -47,10 +47,70 @@ func TestReadTakesWhatIsThere(t *testing.T) {
 		{"the reference before its end", without, "sequences_per_s", nil},
 		{"the reference, cut off", reference + "DLLL {", "loss", plotter.XYs{{X: 1, Y: 11.25}, {X: 2, Y: 10.5}, {X: 3, Y: 9.75}}},
 		{"nothing", "", "loss", nil},
+		{"the reference's two phases", reference + reference, "loss", twice(11.25, 10.5, 9.75)},
+		{"their speed", reference + reference, "sequences_per_s", plotter.XYs{{X: 2, Y: 32}, {X: 3, Y: 32}, {X: 5, Y: 32}, {X: 6, Y: 32}}},
+		{"the reference, killed and done again", without + reference, "loss", plotter.XYs{{X: 1, Y: 11.25}, {X: 2, Y: 10.5}, {X: 3, Y: 9.75}}},
+		{"two phases of ours", run + run, "loss", twice(7.5, 7.25, 6)},
+		{"the second phase done again", run + run + `{"step":2,"loss":7}` + "\n", "loss", plotter.XYs{{X: 1, Y: 7.5}, {X: 2, Y: 7.25}, {X: 3, Y: 6}, {X: 4, Y: 7.5}, {X: 5, Y: 7}}},
+		{"stopped, and gone on", reference + strings.NewReplacer("[0, 1]", "[0, 4]", "[0, 2]", "[0, 5]", "[0, 3]", "[0, 6]").Replace(reference), "loss", twice(11.25, 10.5, 9.75)},
 	} {
 		got, err := Read(strings.NewReader(c.text), "m")
 		if err != nil || !slices.Equal(got.Series(c.field), c.want) {
 			t.Errorf("%s: %v, want %v, %v", c.name, got.Series(c.field), c.want, err)
+		}
+	}
+}
+
+// twice are the losses of two phases of three steps.
+func twice(a, b, c float64) plotter.XYs {
+	return plotter.XYs{{X: 1, Y: a}, {X: 2, Y: b}, {X: 3, Y: c}, {X: 4, Y: a}, {X: 5, Y: b}, {X: 6, Y: c}}
+}
+
+func TestJoinedRunsGoOn(t *testing.T) {
+	var runs []*Run
+	for range 3 {
+		r, err := Read(strings.NewReader(run), "m")
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs = append(runs, r)
+	}
+	Join(runs)
+	for i, r := range runs {
+		x := float64(3 * i)
+		if want := (plotter.XYs{{X: x + 1, Y: 7.5}, {X: x + 2, Y: 7.25}, {X: x + 3, Y: 6}}); !slices.Equal(r.Series("loss"), want) {
+			t.Errorf("run %d: %v, want %v", i, r.Series("loss"), want)
+		}
+	}
+}
+
+func TestTicksByHand(t *testing.T) {
+	for _, c := range []struct {
+		t         ticks
+		low, high float64
+		labels    string
+		small     int // ticks without a label
+	}{
+		{ticks{most: 9, smallest: 1}, 1, 1000, "200 400 600 800 1000", 15},
+		{ticks{most: 9, smallest: 1}, 1, 6, "1 2 3 4 5 6", 0},
+		{ticks{most: 9, smallest: 1}, 3, 3, "3", 0},
+		{ticks{most: 9, smallest: 1}, 1, 8601, "1000 2000 3000 4000 5000 6000 7000 8000", 35},
+		{ticks{most: 6}, 0, 0.006, "0.000 0.001 0.002 0.003 0.004 0.005 0.006", 24},
+		{ticks{most: 6}, 5.8, 8.4, "6.0 6.5 7.0 7.5 8.0", 22},
+		{ticks{most: 6}, -1, 1, "-1.0 -0.5 0.0 0.5 1.0", 16},
+		{ticks{most: 6}, 0, 5e-7, "0 1e-07 2e-07 3e-07 4e-07 5e-07", 20},
+	} {
+		var labels []string
+		small := 0
+		for _, tick := range c.t.Ticks(c.low, c.high) {
+			if tick.Label == "" {
+				small++
+			} else {
+				labels = append(labels, tick.Label)
+			}
+		}
+		if got := strings.Join(labels, " "); got != c.labels || small != c.small {
+			t.Errorf("from %g to %g: %q and %d small ones, want %q and %d", c.low, c.high, got, small, c.labels, c.small)
 		}
 	}
 }

@@ -91,6 +91,7 @@ func (p Picture) panel(field string, runs []*Run) (*plot.Plot, error) {
 	if title := titles[field]; title != "" {
 		out.Y.Label.Text = title
 	}
+	out.X.Tick.Marker, out.Y.Tick.Marker = ticks{most: 9, smallest: 1}, ticks{most: 6}
 	out.Add(plotter.NewGrid())
 	for i, run := range runs {
 		points := run.Series(field)
@@ -111,7 +112,22 @@ func (p Picture) panel(field string, runs []*Run) (*plot.Plot, error) {
 	if min, max := out.Y.Min, out.Y.Max; field == "sequences_per_s" && min > 0 {
 		out.Y.Min, out.Y.Max = 0, max*1.05 // a dip of some percent should not look like a fall to nothing
 	}
-	return out, nil
+	return out, markPhases(out, runs)
+}
+
+// markPhases draws a line where a phase begins.
+func markPhases(p *plot.Plot, runs []*Run) error {
+	for _, run := range runs {
+		for _, x := range run.starts {
+			line, err := plotter.NewLine(plotter.XYs{{X: x, Y: p.Y.Min}, {X: x, Y: p.Y.Max}})
+			if err != nil {
+				return err
+			}
+			line.LineStyle = draw.LineStyle{Color: color.Gray{120}, Width: vg.Points(0.8), Dashes: []vg.Length{vg.Points(3), vg.Points(3)}}
+			p.Add(line)
+		}
+	}
+	return nil
 }
 
 func addLine(p *plot.Plot, points plotter.XYs, c color.Color, i int) error {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 
+	"hpcbert/kernels"
 	"hpcbert/lib/bert"
 	"hpcbert/lib/cli"
 	"hpcbert/lib/comm"
@@ -41,17 +42,34 @@ func (t *Trainer) limits(micro int) bert.Limits {
 
 // plan counts the memory for micro-batches of so many sequences.
 func (t *Trainer) plan(cfg *bert.Config, micro int, mode bert.Mode) (Plan, error) {
-	model, err := bert.Plan(t.dev, cfg, t.limits(micro), mode)
+	first, end := t.part(cfg.ArenaLen())
+	plan, err := planRank(t.dev, cfg, t.limits(micro), mode, end-first, t.snapshots())
+	plan.Data = dataBytes(t.set, t.opt.GlobalBatch, largestShare(t.opt.GlobalBatch, t.comm.Size()))
+	return plan, err
+}
+
+// planRank counts the memory of a rank that has moments of so many elements, and may copy what it saves, but for the data.
+func planRank(dev *kernels.Device, cfg *bert.Config, lim bert.Limits, mode bert.Mode, moments int, copies bool) (Plan, error) {
+	model, err := bert.Plan(dev, cfg, lim, mode)
 	if err != nil {
 		return Plan{}, err
 	}
-	first, end := t.part(cfg.ArenaLen())
-	optimizer := optim.Bytes(end-first, len(cfg.Params())) + optim.SquaresBytes(len(cfg.Params()))
-	plan := Plan{Memory: model, Optimizer: optimizer, Scratch: t.dev.StreamBytes(), Data: dataBytes(t.set, t.opt.GlobalBatch, largestShare(t.opt.GlobalBatch, t.comm.Size()))}
-	if t.snapshots() {
+	tensors := len(cfg.Params())
+	plan := Plan{Memory: model, Optimizer: optim.Bytes(moments, tensors) + optim.SquaresBytes(tensors), Scratch: dev.StreamBytes()}
+	if copies {
 		plan.Snapshot = 4 * int64(snapshotLen(cfg))
 	}
 	return plan, nil
+}
+
+// PlanFirst counts, but for the data, the memory of the first of so many ranks, the one that may copy what is saved. With shard each has a
+// part of the moments.
+func PlanFirst(dev *kernels.Device, cfg *bert.Config, lim bert.Limits, mode bert.Mode, ranks int, shard, copies bool) (Plan, error) {
+	moments := cfg.ArenaLen()
+	if shard {
+		moments = partsOf(moments, ranks)[1]
+	}
+	return planRank(dev, cfg, lim, mode|bert.PreTraining, moments, copies)
 }
 
 // dataBytes counts the shards in memory and a rank's part, own, of four global batches: being packed, waiting twice and at work.

@@ -9,18 +9,19 @@ import (
 	"hpcbert/lib/bert"
 	"hpcbert/lib/cli"
 	"hpcbert/lib/fault"
-	"hpcbert/lib/optim"
 	"hpcbert/lib/plan"
 	"hpcbert/lib/stream"
+	"hpcbert/lib/train"
 )
 
 // forecast is all that a prediction needs.
 type forecast struct {
 	recipe  *plan.Recipe
-	devices int // of a node
+	machine *plan.Machine // nil without
+	devices int           // of a node
 	scaling plan.Scaling
 	network plan.Network
-	memory  int64 // of a rank
+	memory  func(ranks int) (int64, error) // of the first rank
 }
 
 // prepare reads the files and fits.
@@ -42,7 +43,7 @@ func (o *options) prepare(ctx context.Context, env *cli.Env) (*forecast, error) 
 		if f.recipe, err = f.recipe.On(machine); err != nil {
 			return nil, err
 		}
-		f.devices = machine.Devices
+		f.devices, f.machine = machine.Devices, machine
 	}
 	runs, err := o.readMeasured(ctx, env, f.recipe, cfg)
 	if err != nil {
@@ -63,13 +64,9 @@ func (o *options) prepare(ctx context.Context, env *cli.Env) (*forecast, error) 
 	if err := o.fit(ctx, env, f, runs, machine); err != nil {
 		return nil, err
 	}
-	if f.memory, err = o.memory(cfg, f.recipe, env.Threads()); err != nil {
-		return nil, err
-	}
-	if machine != nil && machine.DeviceMemoryGiB > 0 && float64(f.memory) > machine.DeviceMemoryGiB*(1<<30) {
-		env.Warnf("a rank takes %s, a device of %s has %g GiB", cli.Bytes(f.memory), machine.Name, machine.DeviceMemoryGiB)
-	}
-	return f, nil
+	dev, err := kernels.Open("cpu", kernels.Options{Threads: env.Threads()})
+	f.memory = func(ranks int) (int64, error) { return o.memory(dev, cfg, f.recipe, ranks) }
+	return f, err
 }
 
 // fit finds how fast devices are, from what the options name.
@@ -120,19 +117,25 @@ func (o *options) fit(ctx context.Context, env *cli.Env, f *forecast, rows []pla
 	return nil
 }
 
-// memory counts what bertrain takes for a rank, but for the data.
-func (o *options) memory(cfg *bert.Config, r *plan.Recipe, threads int) (int64, error) {
-	dev, err := kernels.Open("cpu", kernels.Options{Threads: threads})
-	if err != nil {
-		return 0, err
-	}
-	mode := bert.PreTraining | map[string]bert.Mode{"bf16": bert.BFloat16, "fp16": bert.Float16}[r.Precision]
+// memory counts what bertrain takes for the first of so many ranks, but for the data.
+func (o *options) memory(dev *kernels.Device, cfg *bert.Config, r *plan.Recipe, ranks int) (int64, error) {
+	mode := map[string]bert.Mode{"bf16": bert.BFloat16, "fp16": bert.Float16}[r.Precision]
 	if o.Recompute {
 		mode |= bert.CheckpointActivations
 	}
 	limits := bert.Limits{Tokens: r.MicroBatch * r.SequenceLength, Sequences: r.MicroBatch, Masked: r.MicroBatch * r.MaxPredictions}
-	model, err := bert.Plan(dev, cfg, limits, mode)
-	return model.Total() + optim.Bytes(cfg.ArenaLen(), len(cfg.Params())) + dev.StreamBytes(), err
+	p, err := train.PlanFirst(dev, cfg, limits, mode, ranks, o.Shard, r.SaveEvery > 0 && r.SaveEvery < r.Steps)
+	return p.Total(), err
+}
+
+// warnOfMemory tells when a rank takes more than a device of the machine has.
+func (f *forecast) warnOfMemory(env *cli.Env, rows []row) {
+	for _, r := range rows {
+		if m := f.machine; m != nil && m.DeviceMemoryGiB > 0 && float64(r.Memory) > m.DeviceMemoryGiB*(1<<30) {
+			env.Warnf("on %d node(s) a rank takes %s, a device of %s has %g GiB", r.Nodes, cli.Bytes(r.Memory), m.Name, m.DeviceMemoryGiB)
+			return
+		}
+	}
 }
 
 // readShape reads the model's shape.

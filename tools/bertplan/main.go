@@ -25,14 +25,14 @@
 // Fitted on the first two rows of each of the reference's twenty scaling tables, this predicts all their other rows within 5 %.
 //
 // What the model leaves out: checkpoints, evaluation, starting and stopping; data that come late; micro-batches that compute less well
-// because they are smaller; links shared with other jobs, switches with less bandwidth than their ports; nodes of different speed; sharded
-// optimizer state. Sequences are taken to be as long as those measured. A slowdown that grows with the number of nodes is not in it, so do not
+// because they are smaller; links shared with other jobs, switches with less bandwidth than their ports; nodes of different speed. Sequences are taken to be as long as those measured. A slowdown that grows with the number of nodes is not in it, so do not
 // trust a row with many more nodes than were measured.
 //
 // Output: a table, or with --json a line for each row with the keys nodes, ranks, batch_per_rank, accumulation, step_seconds, compute_seconds,
 // allreduce_seconds, exposed_seconds, sequences_per_s, efficiency, hours and memory_bytes.
 //
-// Memory is what bertrain plans for a rank on this CPU, without the data in memory.
+// Memory is what bertrain plans for the first rank on this CPU, with the copy of what it saves, without the data in memory. With --shard-optimizer
+// each rank has its part of the moments; then half of the all-reduce, that of the updated weights, hides behind nothing.
 //
 // Exit status: 0 predicted; 1 failed; 2 wrong usage.
 package main
@@ -54,7 +54,7 @@ var program = cli.Program{
 
 An update takes the time of its sequences on a device, and what is seen of the all-reduce: latency + bytes / bandwidth of each message of a ring or a tree, in the node, then between nodes, less --overlap. With several nodes computing is slower by a share that --fit finds and --slowdown sets.
 
-Left out: checkpoints, start, late data, small micro-batches computing less well, busy links, slow nodes, sharded optimizer state, a slowdown that grows with the nodes: do not trust rows far beyond what was measured. Memory is bertrain's for a rank, without data (bertplan itself: some megabytes).`,
+Left out: checkpoints, start, late data, small micro-batches computing less well, busy links, slow nodes, a slowdown that grows with the nodes: do not trust rows far beyond what was measured. Memory is bertrain's for a rank, without data (bertplan itself: some megabytes).`,
 	Examples: `
   bertplan --recipe configs/recipe/phase1.json --config configs/model/large.json --machine configs/machine/dgx2.json --nodes 1,4,16,64
   bertplan --recipe configs/recipe/node_phase1.json --config configs/model/base.json --measured out/metrics.jsonl --node-link 25gbe
@@ -81,6 +81,7 @@ type options struct {
 	Latency    *float64 `long:"latency" value-name:"US" description:"of the node link, in microseconds"`
 	Bandwidth  *float64 `long:"bandwidth" value-name:"GB/S" description:"of all node links of a node"`
 	Recompute  bool     `long:"checkpoint-activations" description:"less memory"`
+	Shard      bool     `long:"shard-optimizer" description:"moments in parts, one on each rank: less memory"`
 	VocabSize  int      `long:"vocab-size" value-name:"N" default:"30522" description:"where the shape has none"`
 	Links      bool     `long:"links" description:"print the links known by name"`
 	JSON       bool     `long:"json" description:"rows as JSON lines"`
@@ -123,6 +124,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	if err := out.Commit(); err != nil {
 		return err
 	}
+	f.warnOfMemory(env, rows)
 	env.Summaryf("%s: %d steps of %d sequences on %d to %d node(s)", filepath.Base(o.Recipe), f.recipe.Steps, f.recipe.GlobalBatch, rows[0].Nodes, rows[len(rows)-1].Nodes)
 	return nil
 }

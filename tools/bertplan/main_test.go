@@ -94,6 +94,22 @@ func TestRowsByHand(t *testing.T) {
 	}
 }
 
+// Beside all moments, 8 bytes for each parameter, a rank with a part of them has so much less. The parameters are counted by hand.
+func TestShardedMoments(t *testing.T) {
+	const parameters = 100*(32+1) + 16*32 + 2*32 + 64 + 4*(32*32+32) + 64 + 64*(32+1) + 32*(64+1) + 64 + 2*(32*32+32) + 64 + 2*(32+1)
+	base := append(inputs(t), "--sequences-per-second", "16", "--devices", "2", "--nodes", "1,4", "--node-link", "10gbe")
+	whole, _ := rowsOf(t, "", base...)
+	parts, _ := rowsOf(t, "", append(base, "--shard-optimizer")...)
+	for i, ranks := range []float64{2, 8} {
+		if got, want := float64(whole[i].Memory-parts[i].Memory), 8*parameters*(1-1/ranks); math.Abs(got/want-1) > 0.01 {
+			t.Errorf("%v ranks: %v bytes less, expected %v", ranks, got, want)
+		}
+		if got, want := parts[i].Exposed, whole[i].Exposed; got < want {
+			t.Errorf("%v ranks: %v s of the all-reduce are seen, %v without parts", ranks, got, want)
+		}
+	}
+}
+
 // metricsOf is a file of bertrain: a first step that is slow, then steps of these seconds.
 func metricsOf(t *testing.T, global int, seconds float64) string {
 	text := fmt.Sprintf(`{"run":"pretraining","ranks":2,"global_batch":%d,"micro_batch":4,"sequence_length":16,"hidden_size":32,"num_hidden_layers":1}`+"\n", global)
@@ -167,7 +183,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown link", append(base, "--sequences-per-second", "3", "--node-link", "wire"), 2, `--node-link: link "wire" is none of`},
 		{"argument", append(base, "more"), 2, `unexpected argument "more"`},
 		{"missing recipe", []string{"--recipe", "none.json", "--config", "none.json", "--sequences-per-second", "3"}, 1, "read recipe none.json"},
-		{"machine for another recipe", append(base, "--machine", machine), 1, "makes updates of 65536 sequences"},
+		{"machine for another recipe", append(base, "--machine", machine), 2, "makes updates of 65536 sequences"},
 		{"speeds of another model", append(reference[:2:2], "--config", configs+"model/base.json", "--machine", machine), 1, "has no speeds of base.json"},
 		{"run of another model", append(reference[:4:4], "--measured", metricsOf(t, 16, 1)), 1, "its sequence_length is 16, that of the recipe and model is 128"},
 		{"no steps yet", append(base, "--measured", clitest.WriteFile(t, "metrics.jsonl", `{"ranks":1,"global_batch":8,"micro_batch":8,"sequence_length":16,"hidden_size":32,"num_hidden_layers":1}`+"\n")), 1, "0 steps have a time"},

@@ -22,6 +22,9 @@ func (o *options) network(cfg *bert.Config, m *plan.Machine) (plan.Network, erro
 			overlap = 0
 		}
 	}
+	if o.Shard {
+		overlap /= 2 // the other half of the traffic sends the updated weights round
+	}
 	if o.DeviceLink != "" {
 		device = o.DeviceLink
 	}

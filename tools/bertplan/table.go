@@ -47,9 +47,13 @@ func (f *forecast) rows(list string) ([]row, error) {
 		if err != nil {
 			return nil, fault.Usagef("%d nodes: %w", n, err)
 		}
+		memory, err := f.memory(b.Ranks())
+		if err != nil {
+			return nil, err
+		}
 		s := f.scaling.Step(b, f.network)
 		rows = append(rows, row{Nodes: n, Ranks: b.Ranks(), Share: b.Share(), Accumulation: b.Accumulation(), Step: s.Seconds(), Compute: s.Compute, Allreduce: s.Allreduce,
-			Exposed: s.Exposed, Speed: float64(b.Global) / s.Seconds(), Efficiency: alone / (float64(n) * s.Seconds()), Hours: float64(f.recipe.Steps) * s.Seconds() / 3600, Memory: f.memory})
+			Exposed: s.Exposed, Speed: float64(b.Global) / s.Seconds(), Efficiency: alone / (float64(n) * s.Seconds()), Hours: float64(f.recipe.Steps) * s.Seconds() / 3600, Memory: memory})
 	}
 	return rows, nil
 }

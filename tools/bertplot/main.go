@@ -10,6 +10,8 @@
 // A file is metrics.jsonl of bertrain or dllogger.json of the original program. Of the latter average_loss and final_loss are drawn as
 // loss, and sequences_per_s is worked out from time stamps and summary, so a run that has not ended has none. A last line without its end is passed
 // over: the run may be going on. A step that comes twice in a file was done again after a restart; the later one is drawn.
+// Both phases in one file are one curve, whose steps go on: a dashed line stands where the second begins. --join makes that of files, such as
+// out/metrics.jsonl and out/phase2/metrics.jsonl, in their order.
 //
 // The legend calls a run by its file, or by its folder where the file is called as bertrain or the original call it; --label gives other names.
 //
@@ -49,6 +51,7 @@ Memory: 16 bytes for each number of the files.`,
 	Examples: `
   bertplot -o run.png out/metrics.jsonl
   bertplot --smooth 50 -o both.svg out/metrics.jsonl results/dllogger.json
+  bertplot --join -o phases.png out/metrics.jsonl out/phase2/metrics.jsonl
   bertplot --field mlm_loss --field nsp_loss --label one --label two -o losses.pdf one/metrics.jsonl two/metrics.jsonl`,
 }
 
@@ -57,6 +60,7 @@ type options struct {
 	Output string   `short:"o" long:"output" value-name:"FILE" required:"true" description:"picture to write (required)"`
 	Fields []string `long:"field" value-name:"NAME" description:"what to draw instead, a panel for each time it is given"`
 	Labels []string `long:"label" value-name:"TEXT" description:"names of the files in the legend, in their order"`
+	Join   bool     `long:"join" description:"files are phases of one training, in their order"`
 	Smooth int      `long:"smooth" value-name:"N" description:"average over about N steps"`
 }
 
@@ -91,6 +95,9 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	fields, err := o.panels(env, runs)
 	if err != nil {
 		return err
+	}
+	if o.Join {
+		curve.Join(runs)
 	}
 	if len(o.Labels) == 0 {
 		o.Labels = labels(args)

@@ -42,6 +42,17 @@ func TestRunThatGoesOn(t *testing.T) {
 	}
 }
 
+// TestPhasesOfOneTraining draws two phases as one file, and as two that --join joins.
+func TestPhasesOfOneTraining(t *testing.T) {
+	file := clitest.WriteFile(t, "metrics.jsonl", metrics)
+	for _, args := range [][]string{{"-"}, {"--join", file, file}} {
+		status, _, stderr := run(metrics+metrics, append(args, "-o", filepath.Join(t.TempDir(), "loss.svg"))...)
+		if status != 0 || !strings.Contains(stderr, " of 4 steps in ") {
+			t.Errorf("%q: exit %d: %s", args, status, stderr)
+		}
+	}
+}
+
 func TestLabels(t *testing.T) {
 	got := labels([]string{"a/metrics.jsonl", "b/dllogger.json", "b/metrics.jsonl", "metrics.jsonl", "c/run.jsonl", "-"})
 	if want := []string{"a", "b", "b/metrics.jsonl", "metrics.jsonl", "c/run.jsonl", "-"}; !slices.Equal(got, want) {
