@@ -202,7 +202,7 @@ func (t *texts) choose(id string, guesses []Guess, none null) Answer {
 		a.NullOdds = none.score
 		return a
 	}
-	a.NullOdds = none.score - (guesses[i].Start + guesses[i].End)
+	a.NullOdds = none.score - guesses[i].Start - guesses[i].End
 	if a.Text = guesses[i].Text; a.NullOdds > t.Threshold {
 		a.Text = ""
 	}

@@ -171,9 +171,9 @@ func readJSON(ctx context.Context, name string, stdin io.Reader, v any) (string,
 	syntax, kind := new(json.SyntaxError), new(json.UnmarshalTypeError)
 	switch {
 	case errors.As(err, &syntax):
-		return in.Name, fmt.Errorf("read %s: %s: %w", in.Name, place(text, int(syntax.Offset)), err)
+		return in.Name, fmt.Errorf("read %s: %s: %w", in.Name, place(text, int(syntax.Offset)-1), err)
 	case errors.As(err, &kind):
-		return in.Name, fmt.Errorf("read %s: %s: %s where something else is expected", in.Name, place(text, int(kind.Offset)), kind.Value)
+		return in.Name, fmt.Errorf("read %s: %s: %s where something else is expected", in.Name, place(text, int(kind.Offset)-1), kind.Value)
 	case err != nil:
 		return in.Name, fmt.Errorf("read %s: %w", in.Name, err)
 	}
@@ -196,6 +196,6 @@ func invalidUTF8(text []byte) int {
 
 // place names the place behind so many bytes.
 func place(text []byte, offset int) string {
-	before := text[:min(offset, len(text))]
+	before := text[:max(0, min(offset, len(text)))]
 	return fmt.Sprintf("line %d, column %d", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n'))
 }

@@ -117,6 +117,10 @@ func (g *golden) windows(examples []Example, threads int) []Window {
 	return windows
 }
 
+func (g *golden) decoding() Decoding {
+	return Decoding{NBest: g.args.NBest, MaxAnswer: g.args.MaxAnswer, LowerCase: g.args.LowerCase, Null: g.args.Version2, Threshold: g.args.NullThreshold}
+}
+
 // feature is a line of the features.
 type feature struct {
 	Mode       string
@@ -138,34 +142,34 @@ func TestWindowsAreTheReferences(t *testing.T) {
 	for _, name := range goldens {
 		t.Run(name, func(t *testing.T) {
 			g := openGolden(t, name)
-			asked, err := g.data.Asked()
-			if err != nil {
-				t.Fatal(err)
-			}
-			trained, _, err := g.data.Training(g.args.Version2)
-			if err != nil {
-				t.Fatal(err)
-			}
-			examples := map[string][]Example{"train": trained, "eval": asked}
-			windows := map[string][]Window{"train": g.windows(trained, 2), "eval": g.windows(asked, 1)}
-			at := map[string]int{}
-			eachLine(g, "features", func(f feature) {
-				i := at[f.Mode]
-				at[f.Mode]++
-				if i >= len(windows[f.Mode]) {
-					return
-				}
-				if wrong := f.differs(&windows[f.Mode][i], examples[f.Mode]); wrong != "" {
-					t.Errorf("%s, window %d of question %s: %s", f.Mode, f.Window, f.ID, wrong)
-				}
-			})
-			for mode, n := range at {
-				if n != len(windows[mode]) || n == 0 {
-					t.Errorf("%s: %d windows, expected %d", mode, len(windows[mode]), n)
-				}
-			}
+			features := map[string][]feature{}
+			eachLine(g, "features", func(f feature) { features[f.Mode] = append(features[f.Mode], f) })
+			g.compareWindows(features["train"], true)
+			g.compareWindows(features["eval"], false)
 		})
 	}
+}
+
+// compareWindows compares the windows of the questions with the reference's, and returns them with their examples.
+func (g *golden) compareWindows(features []feature, training bool) ([]Example, []Window) {
+	g.t.Helper()
+	examples, err := g.data.Asked()
+	if training {
+		examples, _, err = g.data.Training(g.args.Version2)
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	windows := g.windows(examples, 2)
+	if len(windows) != len(features) || len(windows) == 0 {
+		g.t.Fatalf("training %v: %d windows, expected %d", training, len(windows), len(features))
+	}
+	for i, f := range features {
+		if wrong := f.differs(&windows[i], examples); wrong != "" {
+			g.t.Errorf("%s, window %d of question %s: %s", f.Mode, f.Window, f.ID, wrong)
+		}
+	}
+	return examples, windows
 }
 
 // differs tells what is not as in the reference.
@@ -229,7 +233,7 @@ func TestAnswersAreTheReferences(t *testing.T) {
 				t.Fatal(err)
 			}
 			windows := g.windows(examples, 2)
-			d := Decoding{NBest: g.args.NBest, MaxAnswer: g.args.MaxAnswer, LowerCase: g.args.LowerCase, Null: g.args.Version2, Threshold: g.args.NullThreshold}
+			d := g.decoding()
 			answers, err := d.Answers(t.Context(), g.tokenizer.Vocabulary(), examples, windows, func(i int) Scores { return scores[i] }, 2)
 			if err != nil {
 				t.Fatal(err)
@@ -237,15 +241,11 @@ func TestAnswersAreTheReferences(t *testing.T) {
 			if len(answers) != len(texts) || len(texts) != len(nbest) {
 				t.Fatalf("%d answers, expected %d", len(answers), len(texts))
 			}
-			var last null
-			if d.Null {
-				last = lastNull(answers)
-			}
-			for _, a := range answers {
-				if a.Text != texts[a.ID] {
-					t.Errorf("question %s: answer %q, expected %q", a.ID, a.Text, texts[a.ID])
+			for i, a := range g.withDefect(d, answers, windows, scores) {
+				if answers[i].Text != texts[a.ID] {
+					t.Errorf("question %s: answer %q, expected %q", a.ID, answers[i].Text, texts[a.ID])
 				}
-				if wrong := differ(newTexts(d, g.tokenizer.Vocabulary()).withDefect(a, last).NBest, nbest[a.ID]); wrong != "" {
+				if wrong := differ(a.NBest, nbest[a.ID]); wrong != "" {
 					t.Errorf("question %s: %s", a.ID, wrong)
 				}
 			}
@@ -253,22 +253,23 @@ func TestAnswersAreTheReferences(t *testing.T) {
 	}
 }
 
-// lastNull is what the reference takes for all questions.
-func lastNull(answers []Answer) null {
-	for _, g := range answers[len(answers)-1].NBest {
-		if g.Text == "" {
-			return null{g.Start + g.End, g.Start, g.End}
+// withDefect ranks the guesses anew with the scores that the last question has for no answer.
+func (g *golden) withDefect(d Decoding, answers []Answer, windows []Window, scores []Scores) []Answer {
+	if !d.Null {
+		return answers
+	}
+	last := null{score: math.Inf(1)}
+	for i, w := range windows {
+		if s := scores[i]; w.Example == windows[len(windows)-1].Example && s.Start[0]+s.End[0] < last.score {
+			last = null{s.Start[0] + s.End[0], s.Start[0], s.End[0]}
 		}
 	}
-	panic("the last question has no guess that there is no answer")
-}
-
-// withDefect ranks the guesses anew, with other scores for no answer.
-func (t *texts) withDefect(a Answer, other null) Answer {
-	if !t.Null {
-		return a
+	wrong := make([]Answer, len(answers))
+	for i, a := range answers {
+		isNull := func(guess Guess) bool { return guess.Text == "" }
+		wrong[i] = newTexts(d, g.tokenizer.Vocabulary()).choose(a.ID, slices.DeleteFunc(slices.Clone(a.NBest), isNull), last)
 	}
-	return t.choose(a.ID, slices.DeleteFunc(slices.Clone(a.NBest), func(g Guess) bool { return g.Text == "" }), other)
+	return wrong
 }
 
 func differ(got []Guess, want []goldenGuess) string {
