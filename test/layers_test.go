@@ -16,8 +16,9 @@ var layers = [][]string{
 	{"kernels", "lib/comm", "lib/stream", "lib/cli"},
 	{"mpi", "lib/corpus", "lib/wordpiece", "lib/hdf5", "lib/ckpt", "lib/cli/clitest", "lib/comm/commtest"},
 	{"lib/wiki", "lib/sentence", "lib/shard", "lib/vocabulary", "lib/pretrain", "lib/squad", "lib/glue", "lib/bert", "lib/optim", "lib/dataset", "lib/plan", "lib/curve"},
-	{"lib/train", "lib/launch"},
+	{"lib/train"},
 	{"lib/finetune"},
+	{"lib/launch"},
 	{"tools/"},
 	{"test", "test/"},
 }

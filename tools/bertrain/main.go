@@ -123,7 +123,6 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"hpcbert/kernels"
@@ -199,8 +198,6 @@ func (o *options) check(args []string) error {
 		return fault.Usagef("--dropout %g: must be from 0 to below 1", *o.Dropout)
 	case o.Order != "shuffle" && o.Order != "file":
 		return fault.Usagef("--order %q: must be shuffle or file", o.Order)
-	case !slices.Contains([]string{"fp32", "tf32", "bf16", "fp16"}, o.Precision):
-		return fault.Usagef("--precision %q: must be fp32, tf32, bf16 or fp16", o.Precision)
 	}
 	return cmp.Or(o.maskOptions.check(), o.updateOptions.check(o.Steps, o.Precision), o.saveOptions.check(), o.healthOptions.check(), o.referenceOptions.check())
 }
@@ -319,9 +316,9 @@ func (o *options) read(env *cli.Env) (*bert.Config, *pretrain.Set, error) {
 func (o *options) training(env *cli.Env, dev *kernels.Device) train.Options {
 	opt := train.Options{Out: o.Output, Init: o.Init, InitStep: o.Phase1End, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
 		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, SaveSync: o.SaveSync || o.NoSave, Deadline: env.Deadline(o.TimeLimit), Until: o.until(), SaveNothing: o.NoSave,
-		LogEvery: o.LogEvery, DLLogger: o.DLLogger, Began: o.began, Schedule: o.schedule(o.Steps), Optimizer: o.optimizer(), Reduction: o.reduction(), VerifyEvery: o.VerifyEvery, FileOrder: o.Order == "file", DynamicMasking: o.Dynamic, WholeWords: o.WholeWords,
+		LogEvery: o.LogEvery, DLLogger: o.DLLogger, Began: o.began, Schedule: o.schedule(o.Steps), Optimizer: o.Optim(o.Optimizer), Reduction: o.Reduction(), VerifyEvery: o.VerifyEvery, FileOrder: o.Order == "file", DynamicMasking: o.Dynamic, WholeWords: o.WholeWords,
 		Memory: math.MaxInt64, Warn: env.Warnf, Planned: func(p train.Plan) { tellMemory(env, p) }}
-	opt.Scaling, _ = o.scaling(o.Precision) // checked
+	opt.Scaling, _ = o.Scaling(o.Precision) // checked
 	if dev.OnHost() {
 		opt.Memory = cli.AvailableMemory()
 	}

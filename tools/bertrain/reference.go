@@ -4,20 +4,18 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"hpcbert/lib/cli"
 	"hpcbert/lib/fault"
-	"hpcbert/lib/plan"
+	"hpcbert/lib/launch"
 	"hpcbert/lib/pretrain"
 )
 
 // referenceOptions are the flags of the original trainer that mean something of their own. Those that are our options by another name stand in
 // the tags of these.
 type referenceOptions struct {
-	TrainBatch   *int     `long:"train-batch-size" value-name:"N" hidden:"true" description:"sequences of an update on each rank, in place of --global-batch"`
-	Accumulation *int     `long:"gradient-accumulation-steps" value-name:"N" hidden:"true" description:"micro-batches of an update on each rank, in place of --micro-batch"`
+	launch.PerRank
 	SeqLength    *int     `long:"max-seq-length" value-name:"N" hidden:"true" description:"tokens that the data's sequences must have"`
 	MaxPred      *int     `long:"max-predictions-per-seq" value-name:"N" hidden:"true" description:"predictions that the data's sequences may have"`
 	FP16         bool     `long:"fp16" hidden:"true" description:"--precision fp16"`
@@ -29,7 +27,6 @@ type referenceOptions struct {
 	StepsThisRun *int     `long:"steps-this-run" value-name:"N" hidden:"true" description:"save and stop at this step (-1: --steps)"`
 	NoSave       bool     `long:"skip-checkpoint" hidden:"true" description:"write no checkpoints"`
 	NoBar        bool     `long:"disable-progress-bar" hidden:"true" description:"plain lines on a terminal too"`
-	LocalRank    *int     `long:"local-rank" value-name:"N" hidden:"true" description:"refused without an MPI launcher, which says it better"`
 	DoTrain      bool     `long:"do-train" hidden:"true" description:"what bertrain does anyway"`
 	BertModel    string   `long:"bert-model" value-name:"NAME" hidden:"true" description:"never read"`
 	Epochs       *float64 `long:"num-train-epochs" value-name:"X" hidden:"true" description:"never read"`
@@ -38,12 +35,6 @@ type referenceOptions struct {
 
 func (o *referenceOptions) check() error {
 	switch {
-	case o.Accumulation != nil && *o.Accumulation < 1:
-		return fault.Usagef("--gradient-accumulation-steps %d: must be at least 1", *o.Accumulation)
-	case o.TrainBatch != nil && *o.TrainBatch < 1:
-		return fault.Usagef("--train-batch-size %d: must be at least 1", *o.TrainBatch)
-	case o.TrainBatch != nil && o.Accumulation != nil && *o.TrainBatch%*o.Accumulation != 0:
-		return fault.Usagef("--train-batch-size %d is not divisible by --gradient-accumulation-steps %d", *o.TrainBatch, *o.Accumulation)
 	case o.AfterHalf && !o.After:
 		return fault.WithHint(fault.Usagef("--allreduce-post-accumulation-fp16 goes with --allreduce-post-accumulation"), "the original ignores it alone; --allreduce-precision fp16 needs nothing else")
 	case o.ResumeStep != nil && *o.ResumeStep < -1:
@@ -51,7 +42,7 @@ func (o *referenceOptions) check() error {
 	case o.StepsThisRun != nil && *o.StepsThisRun < 1 && *o.StepsThisRun != -1:
 		return fault.Usagef("--steps-this-run %d: must be a step, or -1", *o.StepsThisRun)
 	}
-	return nil
+	return o.PerRank.Check()
 }
 
 // translate sets the options that flags of the original stand for, and says what those do not do.
@@ -76,20 +67,11 @@ func (o *options) translate(env *cli.Env) error {
 		*t.into = t.value
 		o.from[t.name] = t.by
 	}
-	if err := o.checkLauncher(env); err != nil {
+	if err := o.CheckLauncher(env); err != nil {
 		return err
 	}
 	o.warn(env)
 	return nil
-}
-
-// checkLauncher refuses ranks that PyTorch's launcher started: each would train alone.
-func (o *options) checkLauncher(env *cli.Env) error {
-	world, _ := strconv.Atoi(env.Getenv("WORLD_SIZE"))
-	if env.Launched() || world < 2 && (o.LocalRank == nil || *o.LocalRank < 1) {
-		return nil
-	}
-	return fault.WithHint(fault.Usagef("this is one of several ranks, but no MPI launcher started it: each would train alone"), "start the ranks with mpirun, or with srun --mpi=pmix")
 }
 
 // warn tells of flags that do nothing, and of what a command line of the original leaves to other defaults than ours.
@@ -124,29 +106,18 @@ func (o *options) divide(env *cli.Env, ranks int) error {
 	if o.TrainBatch == nil && o.Accumulation == nil {
 		return nil
 	}
-	b := plan.Batch{Global: o.GlobalBatch, Micro: o.MicroBatch, Nodes: 1, Devices: ranks}
+	chosen := env.Given("micro-batch") != "" || o.recipe != nil
+	global, micro, err := o.Divide(env, ranks, o.GlobalBatch, o.MicroBatch, chosen)
+	if err != nil {
+		return err
+	}
 	if o.TrainBatch != nil {
-		accumulation := 1 // the original's default
-		if keep := env.Given("micro-batch") != "" || o.recipe != nil; keep && o.Accumulation == nil {
-			accumulation = max(1, *o.TrainBatch/o.MicroBatch)
-		}
-		b = plan.FromReference(*o.TrainBatch, accumulation, 1, ranks)
 		o.from["global-batch"] = "--train-batch-size"
 	}
 	if o.Accumulation != nil {
-		if b.Global%ranks != 0 || b.Share()%*o.Accumulation != 0 {
-			return fault.Usagef("--gradient-accumulation-steps %d: %d sequences cannot be divided into as many equal micro-batches on %d rank(s)", *o.Accumulation, b.Global, ranks)
-		}
-		b.Micro = b.Share() / *o.Accumulation
 		o.from["micro-batch"] = "--gradient-accumulation-steps"
 	}
-	switch {
-	case env.Given("global-batch") != "" && b.Global != o.GlobalBatch:
-		return fault.Usagef("--global-batch %d contradicts --train-batch-size, which means %d on %d rank(s)", o.GlobalBatch, b.Global, ranks)
-	case env.Given("micro-batch") != "" && b.Micro != o.MicroBatch:
-		return fault.Usagef("--micro-batch %d contradicts --gradient-accumulation-steps, which means %d on %d rank(s)", o.MicroBatch, b.Micro, ranks)
-	}
-	o.GlobalBatch, o.MicroBatch = b.Global, b.Micro
+	o.GlobalBatch, o.MicroBatch = global, micro
 	return nil
 }
 
