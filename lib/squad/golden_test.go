@@ -38,7 +38,7 @@ type golden struct {
 }
 
 // realData is the folder of real data.
-func realData(t *testing.T) string {
+func realData(t testing.TB) string {
 	t.Helper()
 	folder := os.Getenv("HPCBERT_DATA")
 	if folder == "" {
@@ -60,7 +60,7 @@ func openGolden(t *testing.T, name string) *golden {
 	return g
 }
 
-func tokenizer(t *testing.T, vocabulary string, lower bool) *wordpiece.Tokenizer {
+func tokenizer(t testing.TB, vocabulary string, lower bool) *wordpiece.Tokenizer {
 	t.Helper()
 	f, err := os.Open(vocabulary)
 	if err != nil {
