@@ -150,6 +150,32 @@ func TestOtherOptionsDoNotGoOn(t *testing.T) {
 	}
 }
 
+// A run does not go on with other data than it began with, whatever is other in them.
+func TestOtherDataDoNotGoOn(t *testing.T) {
+	needData(t)
+	dir := t.TempDir()
+	must(t, trainLine(0, dir+"/out", "--steps 2"))
+	make := "mkpretrain -q --vocab data/vocab.txt --max-pred 10 --dupe 1 --seed 12345 -o $D --seq "
+	for _, c := range []struct{ what, prepare, want string }{
+		{"vocabulary", "cp -r $WORK/hdf5 $D; rm $D/*.json; sed -i '1000{h;d};1001G' $D/vocab.txt", "vocabulary was "},
+		{"sequence length", make + "32 $WORK/shards/*training*", "sequence length was 64, now it is 32"},
+		{"fewer files", make + "64 $WORK/shards/training_[01].txt", "number of training files was 3, now it is 2"},
+		{"more files", "cp -r $WORK/hdf5 $D; rm $D/*.json; cp $D/training_0.hdf5 $D/training_3.hdf5", "number of training files was 3, now it is 4"},
+		{"rows", "mkdir $D.text; cp $WORK/shards/*training* $D.text; cat $WORK/shards/test_0.txt >> $D.text/training_1.txt; " + make + "64 $D.text/*", "training file training_1.hdf5 had "},
+		{"words", "mkdir $D.text; cp $WORK/shards/*training* $D.text; sed -i '0,/ the /s// and /' $D.text/training_2.txt; " + make + "64 $D.text/*", "training data was other than now: same sizes, other contents"},
+	} {
+		t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
+			data := filepath.Join(t.TempDir(), "data")
+			must(t, "D="+data+"; "+c.prepare)
+			before := must(t, "ls -lR --time-style=full-iso "+dir+"/out")
+			checkFault(t, sh(t, trainLine(0, dir+"/out", "--steps 2 --data "+data)), 1, []string{"resume from ", c.want, "hint: "})
+			if after := must(t, "ls -lR --time-style=full-iso "+dir+"/out"); after.stdout != before.stdout {
+				t.Errorf("before\n%safter\n%s", before.stdout, after.stdout)
+			}
+		})
+	}
+}
+
 // The other ranks wait in a collective when one cannot read its data: the job must end all the same, with the error told once.
 func TestErrorOfOneRankEndsTheJob(t *testing.T) {
 	needMPI(t)
@@ -186,6 +212,7 @@ func TestRanksThatDifferAreRefused(t *testing.T) {
 		"seed":              trainLine(0, out, "--steps 2 --seed 43"),
 		"dropout":           trainLine(0, out, "--steps 2 --dropout 0"),
 		"output not shared": trainLine(0, ahead, "--steps 2"),
+		"end of the run":    trainLine(0, out, "--steps 2 --steps-this-run 1"),
 	} {
 		r := sh(t, "mpirun -np 1 "+trainLine(0, out, "--steps 2")+" : -np 1 "+rank1)
 		checkFault(t, r, 1, []string{"rank 1 on ", "than rank 0", "hint: "})

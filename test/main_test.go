@@ -19,6 +19,9 @@ import (
 var programs, work string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(faultVariable) != "" {
+		faultyRank() // does not return
+	}
 	os.Exit(func() int {
 		var err error
 		if work, err = os.MkdirTemp("", "hpcbert-test-"); err != nil {

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,35 +26,40 @@ import (
 // flag gives, and faults on one rank.
 func trainHere(t *testing.T, ranks int, out string, change func(rank int, o *train.Options)) []error {
 	t.Helper()
+	return commtest.Run(ranks, func(c comm.Comm) error {
+		return trainRank(t.Context(), c, out, func(o *train.Options) { change(c.Rank(), o) })
+	})
+}
+
+// trainRank trains as one of the ranks.
+func trainRank(ctx context.Context, c comm.Comm, out string, change func(o *train.Options)) error {
 	cfg, err := bert.ReadConfig(filepath.Join(work, "small.json"))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	set, err := pretrain.OpenSet(filepath.Join(work, "hdf5"))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	cfg.VocabSize = set.VocabSize
-	return commtest.Run(ranks, func(c comm.Comm) error {
-		dev, err := kernels.Open("cpu", kernels.Options{Threads: 1, Crowded: true})
-		if err != nil {
-			return err
-		}
-		o := train.Options{Out: out, Seed: 42, GlobalBatch: 16, MicroBatch: 2, Steps: 6, SaveEvery: 3, LogEvery: 1, Optimizer: optim.Defaults(),
-			Schedule: optim.Schedule{Name: "polynomial", Base: 6e-3, Warmup: 0.1, Degree: 0.5}, Memory: math.MaxInt64,
-			Warn: func(string, ...any) {}, Planned: func(train.Plan) {}}
-		change(c.Rank(), &o)
-		tr, err := train.New(o, cfg, set, dev, c)
-		if err != nil {
-			return err
-		}
-		defer tr.Close()
-		if err := tr.SameOnAllRanks(); err != nil {
-			return err
-		}
-		_, err = tr.Run(t.Context(), func() bool { return false })
+	dev, err := kernels.Open("cpu", kernels.Options{Threads: 1, Crowded: true})
+	if err != nil {
 		return err
-	})
+	}
+	o := train.Options{Out: out, Seed: 42, GlobalBatch: 16, MicroBatch: 2, Steps: 6, SaveEvery: 3, LogEvery: 1, Optimizer: optim.Defaults(),
+		Schedule: optim.Schedule{Name: "polynomial", Base: 6e-3, Warmup: 0.1, Degree: 0.5}, Memory: math.MaxInt64,
+		Warn: func(string, ...any) {}, Planned: func(train.Plan) {}}
+	change(&o)
+	tr, err := train.New(o, cfg, set, dev, c)
+	if err != nil {
+		return err
+	}
+	defer tr.Close()
+	if err := tr.SameOnAllRanks(); err != nil {
+		return err
+	}
+	_, err = tr.Run(ctx, func() bool { return false })
+	return err
 }
 
 func mustTrain(t *testing.T, ranks int, out string, change func(o *train.Options)) {
@@ -274,19 +280,9 @@ func TestWhatIsNotFiniteEndsTheRun(t *testing.T) {
 		{"gradient, after", train.Hooks{Gradients: put(4, map[int]float32{bias: inf})}, func(o *train.Options) { o.Reduction.After = true }, "the gradient of bert." + parameters + ".bias"},
 		{"gradient, parts", train.Hooks{Gradients: put(4, map[int]float32{bias: nan})}, func(o *train.Options) { o.Reduction.Shard = true }, "the gradient of bert." + parameters + ".bias"},
 		{"gradient, static scale", train.Hooks{Gradients: put(4, map[int]float32{bias: nan})}, func(o *train.Options) { o.Scaling.Start = 8 }, "(the loss scale 8 is static)"},
-		{"weight", train.Hooks{Weights: func(step int, w []float32) {
-			if step == 4 {
-				w[weight] = nan
-			}
-		}}, asIs, "the weight bert." + parameters + ".weight is not finite"},
-		{"weight, dynamic scale", train.Hooks{Weights: func(step int, w []float32) {
-			if step == 4 {
-				w[weight] = inf
-			}
-		}}, func(o *train.Options) {
-			o.Mode, o.Scaling = bert.Float16, optim.DynamicScaling()
-			o.Scaling.MaxSkips = 3
-		}, "the weight bert." + parameters + ".weight is not finite"},
+		{"weight", train.Hooks{Weights: putWeight(4, weight, nan)}, asIs, "the weight bert." + parameters + ".weight is not finite"},
+		{"weight, dynamic scale", train.Hooks{Weights: putWeight(4, weight, inf)}, dynamicHalf, "the weight bert." + parameters + ".weight is not finite"},
+		{"NaN weight, dynamic scale", train.Hooks{Weights: putWeight(4, weight, nan)}, dynamicHalf, "the weight bert." + parameters + ".weight is not finite"},
 		{"data", train.Hooks{Batch: func(step int, b *bert.Batch) {
 			if step == 4 {
 				b.IDs[0] = 1 << 20
@@ -328,6 +324,21 @@ func put(step int, values map[int]float32) func(step, first int, stretch []float
 	}
 }
 
+// putWeight puts a value into the weights at each try of an update.
+func putWeight(step, at int, value float32) func(step int, arena []float32) {
+	return func(now int, arena []float32) {
+		if now == step {
+			arena[at] = value
+		}
+	}
+}
+
+// dynamicHalf skips three updates that overflow, and then gives up.
+func dynamicHalf(o *train.Options) {
+	o.Mode, o.Scaling = bert.Float16, optim.DynamicScaling()
+	o.Scaling.MaxSkips = 3
+}
+
 func offsetOf(t *testing.T, name string) int {
 	t.Helper()
 	cfg, err := bert.ReadConfig(filepath.Join(work, "small.json"))
@@ -342,6 +353,39 @@ func offsetOf(t *testing.T, name string) int {
 	}
 	t.Fatalf("no parameter %s", name)
 	return 0
+}
+
+// So are those that would meet at other times, or bring other things: one would wait for ever.
+func TestRanksThatMeetOtherwiseAreRefused(t *testing.T) {
+	needData(t)
+	for what, other := range map[string]func(o *train.Options){
+		"end of the run": func(o *train.Options) { o.Until = 4 },
+		"micro-batch":    func(o *train.Options) { o.MicroBatch = 1 },
+		"checkpoints":    func(o *train.Options) { o.SaveEvery = 2 },
+		"no checkpoints": func(o *train.Options) { o.SaveNothing = true },
+		"metrics":        func(o *train.Options) { o.LogEvery = 2 },
+		"order of sums":  func(o *train.Options) { o.Reduction.After = true },
+		"form of sums":   func(o *train.Options) { o.Reduction.Wire = comm.BFloat16 },
+		"parts":          func(o *train.Options) { o.Reduction.Shard = true },
+		"end of skipping": func(o *train.Options) {
+			o.Scaling = optim.Scaling{Start: 1, Dynamic: true, Cap: 1, Floor: 1, Window: 1, MaxSkips: 1}
+		},
+		"verification":         func(o *train.Options) { o.VerifyEvery = 1 },
+		"moments of the start": func(o *train.Options) { o.ResetMoments = true },
+	} {
+		out := t.TempDir()
+		errs := trainHere(t, 3, out, func(rank int, o *train.Options) {
+			if rank == 1 {
+				other(o)
+			}
+		})
+		if errs[1] == nil || !strings.Contains(errs[1].Error(), "rank 1 on testhost is at step 0 with other options") {
+			t.Errorf("%s: %v", what, errs[1])
+		}
+		if left, _ := filepath.Glob(filepath.Join(out, "*")); len(left) > 0 {
+			t.Errorf("%s: left behind: %v", what, left)
+		}
+	}
 }
 
 // A gradient that is finite on each rank and not in the sum is nobody's: a scale that is too large for half precision on the way.

@@ -38,7 +38,8 @@ func (t *Trainer) fingerprint() ([]byte, error) {
 	}
 	h := sha256.New()
 	h.Write(text)
-	fmt.Fprintln(h, t.opt.VerifyEvery)
+	o := t.opt // what of it decides when ranks meet, what they bring, and what the moments are
+	fmt.Fprintln(h, t.end(), o.SaveEvery, o.SaveNothing, o.LogEvery, o.MicroBatch, o.Reduction, o.Scaling, o.VerifyEvery, o.ResetMoments)
 	h.Write(t.model.Config.JSON())
 	for _, p := range t.model.Params {
 		for part := range slices.Chunk(t.host(t.model.Weight(p.Name)), 1<<16) {

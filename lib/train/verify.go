@@ -30,22 +30,22 @@ type verifier struct {
 
 // newVerifier tells why ranks cannot be compared, where they cannot.
 func (t *Trainer) newVerifier() (verifier, error) {
+	devices, err := comm.Texts(t.comm, t.dev.Name()) // all ranks, even where some have other options: SameOnAllRanks tells later
 	v := verifier{every: t.opt.VerifyEvery}
-	if v.every == 0 {
-		return v, nil
+	if v.every == 0 || err != nil {
+		return v, err
 	}
 	if t.comm.Size() == 1 {
 		t.opt.Warn("nothing is verified: there is no other rank to compare with")
 		return verifier{}, nil
 	}
-	devices, err := comm.Texts(t.comm, t.dev.Name())
 	for r, device := range devices {
 		if device != devices[0] {
 			t.opt.Warn("nothing is verified: rank 0 computes on %s, rank %d on %s: their bits differ anyway", devices[0], r, device)
-			return verifier{}, err
+			return verifier{}, nil
 		}
 	}
-	return v, err
+	return v, nil
 }
 
 // verifies tells whether an update is one of those.
