@@ -57,8 +57,8 @@ The reference's names --vocab_file, --max_seq_length, --max_predictions_per_seq,
 
 # Memory
 
-At most 25 times the largest shard's text a thread (-j shards are made at a time) at --dupe 5, whatever the number of shards: 155 MiB for 20
-shards of 7 MiB with -j 1, 300 MiB for one of 27 MiB.
+At most 35 MiB, and for each thread (-j shards are made at a time) 25 MiB and, at --dupe 5, 30 times the largest shard's text, whatever the
+number of shards: 155 MiB for 20 shards of 7 MiB with -j 1, 300 MiB for one of 27 MiB.
 
 # Reproducibility
 

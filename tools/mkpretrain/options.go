@@ -19,8 +19,8 @@ shards that its shards.json lists, all of them; without one its .txt files but
 vocab.txt. Text that ends in the mark of a program that failed (see segment) is
 refused. Shards already whole are kept, so that the same command continues
 an interrupted run. The reference's names of options, such as --max_seq_length,
-are accepted. Memory: at most 25 times the largest shard's text a thread at
---dupe 5.`,
+are accepted. Memory: at most 35 MiB, and a thread 25 MiB and at --dupe 5 30
+times the largest shard's text.`,
 	Examples: `
   mkpretrain --vocab vocab.txt --seq 128 --max-pred 20 -o phase1 shards
   mkpretrain --vocab vocab.txt --seq 512 --max-pred 80 -o phase2 shards/*.txt
