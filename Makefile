@@ -9,6 +9,7 @@
 #   make test-arm64 the kernels cross-compiled for 64-bit Arm and tested under qemu
 #   make test-avx512 the kernels with AVX-512 and its bfloat16 instructions, emulated by BOCHS=program (test/avx512.sh says which)
 #   make test-overlap  how well sums of gradients hide behind computing, over a throttled link between two network namespaces (needs root)
+#   make test-ranks DATA=FOLDER  speed of two ranks beside that of two threads of one, BERT base (some ten minutes)
 #   make test-slurm a four-node Slurm on this machine: sub/*.sub submitted, signalled at the time limit, requeued (needs root)
 #   make lint       gofmt, go vet, staticcheck, shellcheck, gcc -Wall -Wextra -Werror
 #   make bench      speed of every operation and of training steps on this CPU, % of its ceilings: a table, and build/bench.csv
@@ -42,7 +43,7 @@ AVX512_PACKAGES := busybox-static isolinux syslinux-common xorriso cpio
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: all build deps demo real test test-slow test-arm64 test-avx512 test-overlap test-slurm lint bench bench-torch bench-data install clean
+.PHONY: all build deps demo real test test-slow test-arm64 test-avx512 test-overlap test-ranks test-slurm lint bench bench-torch bench-data install clean
 
 all: build
 
@@ -92,6 +93,9 @@ test-avx512:
 
 test-overlap: build
 	test/overlap.sh
+
+test-ranks: build
+	test/ranks.sh "$(HPCBERT_DATA)"
 
 test-slurm: build
 	-@$(MAKE) -s deps PACKAGES='$(SLURM_PACKAGES)'
