@@ -196,6 +196,40 @@ func TestFoldersOfHuggingFace(t *testing.T) {
 	}
 }
 
+// A folder's name may hold what is special in patterns.
+func TestFoldersWithSpecialNames(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "run[1]*")
+	ours, foreign := filepath.Join(folder, "ours"), filepath.Join(folder, "foreign")
+	for _, dir := range []string{ours, foreign} {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const weight = "bert.pooler.dense.bias"
+	nvidia, err := os.ReadFile("testdata/nvidia.pt")
+	if err := errors.Join(err,
+		Write(filepath.Join(ours, "model.safetensors"), []Entry{{Name: weight, Shape: []int{1}, Values: []float32{1}}}, nil),
+		Write(filepath.Join(ours, "optimizer-00000-of-00001.safetensors"), []Entry{{Name: FirstMoment + weight, Shape: []int{1}, Values: []float32{2}}}, nil),
+		os.WriteFile(filepath.Join(ours, "trainer.json"), []byte(`{"step": 3}`), 0o666),
+		os.WriteFile(filepath.Join(foreign, "ckpt_1.pt"), nvidia, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if s := open(t, ours); s.State.Optimizer == "" {
+		t.Errorf("no moments: %+v", s.State)
+	}
+	moments, err := OpenMoments(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer moments.Close()
+	if got, err := moments.Float32(FirstMoment + weight); err != nil || got[0] != 2 {
+		t.Errorf("moments: %v, %v", got, err)
+	}
+	if s := open(t, foreign); len(s.Names()) == 0 {
+		t.Errorf("no tensors in %s", s.Name)
+	}
+}
+
 func TestOtherFilesAreRefused(t *testing.T) {
 	for content, want := range map[string]string{
 		"version https://git-lfs.github.com/spec/v1\n": "Git LFS",

@@ -190,6 +190,7 @@ func (s *Source) openZip(f *os.File, size int64) error {
 	}
 	records := map[string]*storage{}
 	var pickle *storage
+	var folder string // of all records
 	for _, r := range archive.File {
 		record, err := zipRecord(f, r, size)
 		if err != nil {
@@ -197,15 +198,13 @@ func (s *Source) openZip(f *os.File, size int64) error {
 		}
 		records[r.Name] = record
 		if path.Base(r.Name) == "data.pkl" && strings.Count(r.Name, "/") <= 1 {
-			pickle = record
-			records[""] = &storage{where: path.Dir(r.Name)}
+			pickle, folder = record, path.Dir(r.Name)
 		}
 		s.sums = append(s.sums, func() error { return crc(record, r) })
 	}
 	if pickle == nil {
 		return fault.WithHint(errors.New("a zip archive without data.pkl"), "only PyTorch's archives are read; unpack others first")
 	}
-	folder := records[""].where
 	if order := records[path.Join(folder, "byteorder")]; order != nil {
 		text, err := io.ReadAll(io.NewSectionReader(f, order.first, min(order.bytes, 16)))
 		if err != nil || string(text) != "little" {

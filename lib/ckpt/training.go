@@ -176,7 +176,7 @@ func OpenMoments(path string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts, err := filepath.Glob(filepath.Join(filepath.Dir(file), momentParts))
+	parts, err := inFolder(filepath.Dir(file), momentParts)
 	if err != nil {
 		return nil, err
 	}
