@@ -139,12 +139,18 @@ func TestReadNamesWhatIsWrong(t *testing.T) {
 }
 
 func TestAverageByHand(t *testing.T) {
-	points := plotter.XYs{{X: 1, Y: 8}, {X: 2, Y: 4}, {X: 3, Y: 0}}
-	// Over 3 steps each weight is half of the next.
-	want := []float64{8, (4 + 8*0.5) / 1.5, (0 + 4*0.5 + 8*0.25) / 1.75}
-	for i, p := range average(points, 3) {
-		if math.Abs(p.Y-want[i]) > 1e-12 || p.X != points[i].X {
-			t.Errorf("point %d: %v, want %g", i, p, want[i])
+	// Over 3 steps a weight is half of that a step later, whether or not there is a point at each step.
+	for _, c := range []struct {
+		points plotter.XYs
+		want   []float64
+	}{
+		{plotter.XYs{{X: 1, Y: 8}, {X: 2, Y: 4}, {X: 3, Y: 0}}, []float64{8, (4 + 8*0.5) / 1.5, (0 + 4*0.5 + 8*0.25) / 1.75}},
+		{plotter.XYs{{X: 2, Y: 8}, {X: 4, Y: 4}, {X: 7, Y: 0}}, []float64{8, (4 + 8*0.25) / 1.25, (0 + 4*0.125 + 8*0.03125) / 1.15625}},
+	} {
+		for i, p := range average(c.points, 3) {
+			if math.Abs(p.Y-c.want[i]) > 1e-12 || p.X != c.points[i].X {
+				t.Errorf("point %d: %v, want %g", i, p, c.want[i])
+			}
 		}
 	}
 }

@@ -159,14 +159,15 @@ func legend(labels []string) *plot.Legend {
 	return &l
 }
 
-// average returns the exponentially weighted mean of the points up to each, with the mean age of one over n points; the first points are
-// means of what there is, not drawn towards zero.
+// average returns the exponentially weighted mean of the points up to each; with a point at each step it has the mean age of one over n steps.
+// The first points are means of what there is, not drawn towards zero.
 func average(points plotter.XYs, n int) plotter.XYs {
 	keep := 1 - 2/float64(n+1)
 	out := make(plotter.XYs, len(points))
 	sum, weight := 0.0, 0.0
 	for i, p := range points {
-		sum, weight = keep*sum+p.Y, keep*weight+1
+		fall := math.Pow(keep, p.X-points[max(0, i-1)].X)
+		sum, weight = fall*sum+p.Y, fall*weight+1
 		out[i] = plotter.XY{X: p.X, Y: sum / weight}
 	}
 	return out
