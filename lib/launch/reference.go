@@ -1,0 +1,56 @@
+package launch
+
+import (
+	"slices"
+	"strings"
+
+	"hpcbert/lib/cli"
+	"hpcbert/lib/fault"
+)
+
+// tuningReference are the flags of the original's programs that fine-tune, where they are no other names of ours.
+type tuningReference struct {
+	LowerCase bool   `long:"do-lower-case" hidden:"true" description:"put text in lower case, whatever the vocabulary"`
+	FP16      bool   `long:"fp16" hidden:"true" description:"--precision fp16"`
+	AMP       bool   `long:"amp" hidden:"true" description:"--precision fp16"`
+	NoSave    bool   `long:"skip-checkpoint" hidden:"true" description:"write no checkpoints"`
+	NoBar     bool   `long:"disable-progress-bar" hidden:"true" description:"plain lines on a terminal too"`
+	BertModel string `long:"bert-model" value-name:"NAME" hidden:"true" description:"never read"`
+	NoCUDA    bool   `long:"no-cuda" hidden:"true" description:"--device cpu"`
+	UseEnv    bool   `long:"use-env" hidden:"true" description:"never read"`
+}
+
+// translate sets the options that flags of the original stand for.
+func (o *Tuning) translate(env *cli.Env) error {
+	for _, t := range []struct {
+		given    bool
+		by, name string
+		into     *string
+		value    string
+	}{
+		{o.FP16, "--fp16", "precision", &o.Precision, "fp16"},
+		{o.AMP, "--amp", "precision", &o.Precision, "fp16"},
+		{o.NoCUDA, "--no-cuda", "device", &o.Device, "cpu"},
+	} {
+		if t.given && env.Given(t.name) != "" && *t.into != t.value {
+			return fault.Usagef("--%s %s contradicts %s, which means %s", t.name, *t.into, t.by, t.value)
+		}
+		if t.given {
+			*t.into = t.value
+		}
+	}
+	var idle []string
+	for name, given := range map[string]bool{"--bert-model": o.BertModel != "", "--use-env": o.UseEnv} {
+		if given {
+			idle = append(idle, name)
+		}
+	}
+	if len(idle) > 0 {
+		slices.Sort(idle)
+		env.Warnf("never read: %s", strings.Join(idle, ", "))
+	}
+	if o.NoBar {
+		env.NoBar()
+	}
+	return nil
+}
