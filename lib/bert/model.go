@@ -149,7 +149,7 @@ func (m *Model) Offsets() []int64 {
 	for _, p := range m.Params {
 		offsets = append(offsets, int64(p.Offset))
 	}
-	return append(offsets, int64(arenaLen(m.Params)))
+	return append(offsets, int64(ArenaLen(m.Params)))
 }
 
 // Decays tells for each parameter whether weight decay and trust ratio apply.

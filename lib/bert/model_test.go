@@ -487,7 +487,7 @@ func TestHeadsOutsideThePackage(t *testing.T) {
 	if err := r.EncodeBackward(dhidden, dp, nil); err != nil {
 		t.Fatal(err)
 	}
-	encoder := arenaLen(c.EncoderParams())
+	encoder := ArenaLen(c.EncoderParams())
 	got, want := download(t, r.s, r.Gradients)[:encoder], want[:encoder]
 	difference := make([]float32, encoder)
 	for i := range difference {

@@ -75,9 +75,10 @@ func (c *Config) encoderParams() *paramList {
 }
 
 // ArenaLen returns the elements of an arena for Params.
-func (c *Config) ArenaLen() int { return arenaLen(c.Params()) }
+func (c *Config) ArenaLen() int { return ArenaLen(c.Params()) }
 
-func arenaLen(params []Param) int {
+// ArenaLen returns the elements of an arena for these parameters.
+func ArenaLen(params []Param) int {
 	if len(params) == 0 {
 		return 0
 	}
@@ -100,7 +101,7 @@ func (l *paramList) add(name string, init, plain Init, shape ...int) {
 	for _, s := range shape {
 		n *= s
 	}
-	l.params = append(l.params, Param{Name: name, Shape: shape, Offset: arenaLen(l.params), Len: n, Decay: ckpt.Decays(name), Init: init, Plain: plain})
+	l.params = append(l.params, Param{Name: name, Shape: shape, Offset: ArenaLen(l.params), Len: n, Decay: ckpt.Decays(name), Init: init, Plain: plain})
 }
 
 // dense adds a dense layer whose bias starts at 0.

@@ -20,7 +20,7 @@ func Plan(dev *kernels.Device, cfg *Config, lim Limits, mode Mode, task ...Head)
 		return Memory{}, err
 	}
 	m.listTensors()
-	p := Memory{Weights: int64(arenaLen(m.Params) * kernels.Float32.Size())}
+	p := Memory{Weights: int64(ArenaLen(m.Params) * kernels.Float32.Size())}
 	if m.trains() {
 		p.Gradients = p.Weights
 	}
@@ -62,7 +62,7 @@ func (a *arena) ints(n int, tensors ...*kernels.Tensor) { a.take(kernels.Int32, 
 
 // allocate makes the arenas and points everything into them. Each layout runs twice: to measure, then to hand out the memory.
 func (m *Model) allocate() error {
-	n := arenaLen(m.Params)
+	n := ArenaLen(m.Params)
 	var err error
 	if m.Weights, err = m.alloc(kernels.Float32, n); err != nil {
 		return err

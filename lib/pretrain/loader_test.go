@@ -54,7 +54,7 @@ func TestShuffledOrderTakesEveryRowOnceAnEpoch(t *testing.T) {
 	for _, rows := range [][]int{{1}, {13}, {5, 1, 7, 30}, {2, 2}} {
 		set := &Set{Rows: rows}
 		total := set.TotalRows()
-		o := NewShuffledOrder(set, 42)
+		o := NewShuffledOrder(set.Rows, 42)
 		var orders []string
 		for e := range 3 {
 			seen, order := map[[2]int]bool{}, ""
@@ -83,7 +83,7 @@ func TestShuffledOrderTakesEveryRowOnceAnEpoch(t *testing.T) {
 
 func TestShuffledOrderIsAFunctionOfSeedAndNumber(t *testing.T) {
 	set := &Set{Rows: []int{40, 30, 20, 10}}
-	forward, backward, other := NewShuffledOrder(set, 1), NewShuffledOrder(set, 1), NewShuffledOrder(set, 2)
+	forward, backward, other := NewShuffledOrder(set.Rows, 1), NewShuffledOrder(set.Rows, 1), NewShuffledOrder(set.Rows, 2)
 	differ := 0
 	at := func(o Order, g int64) [3]int {
 		file, row, epoch := o.At(g)
@@ -124,7 +124,7 @@ func TestPermutationIsUniform(t *testing.T) {
 }
 
 func TestFileOrderWraps(t *testing.T) {
-	o := NewFileOrder(&Set{Rows: []int{2, 1}})
+	o := NewFileOrder([]int{2, 1})
 	var got []string
 	for g := range int64(5) {
 		got = append(got, fmt.Sprint(o.At(g)))
@@ -137,7 +137,7 @@ func TestFileOrderWraps(t *testing.T) {
 func TestLoader(t *testing.T) {
 	for _, rows := range [][]int{{11}, {3, 9, 1, 5}, {1, 1}} {
 		set := setOf(t, rows...)
-		for name, order := range map[string]Order{"file order": NewFileOrder(set), "shuffled": NewShuffledOrder(set, 3)} {
+		for name, order := range map[string]Order{"file order": NewFileOrder(set.Rows), "shuffled": NewShuffledOrder(set.Rows, 3)} {
 			for _, batch := range []int{1, 4, 7} {
 				l := NewLoader(context.Background(), set, order, nil)
 				for g := int64(0); g < int64(3*set.TotalRows()); g += int64(batch) {
@@ -178,7 +178,7 @@ func wantSample(file, row int) Sample {
 func TestLoaderErrors(t *testing.T) {
 	set := setOf(t, 4, 4)
 	set.VocabSize = 100
-	l := NewLoader(context.Background(), set, NewFileOrder(set), nil)
+	l := NewLoader(context.Background(), set, NewFileOrder(set.Rows), nil)
 	defer l.Close()
 	if _, err := l.Fetch(0, 4); err != nil {
 		t.Fatal(err)
@@ -198,7 +198,7 @@ func TestLoaderErrors(t *testing.T) {
 	if err := os.WriteFile(set.Files[1], data[:len(data)-1], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l = NewLoader(context.Background(), set, NewFileOrder(set), nil)
+	l = NewLoader(context.Background(), set, NewFileOrder(set.Rows), nil)
 	defer l.Close()
 	if _, err := l.Fetch(6, 1); err == nil || !strings.Contains(err.Error(), set.Files[1]+": truncated file") {
 		t.Errorf("truncated shard: error %v", err)
@@ -206,7 +206,7 @@ func TestLoaderErrors(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	set = setOf(t, 4, 4)
-	l = NewLoader(ctx, set, NewFileOrder(set), nil)
+	l = NewLoader(ctx, set, NewFileOrder(set.Rows), nil)
 	defer l.Close()
 	if _, err := l.Fetch(0, 1); err != nil {
 		t.Fatal(err)

@@ -81,7 +81,7 @@ func newMasking(t *testing.T, set *Set, seed uint64, wholeWords bool) *Masking {
 // epochOf fetches an epoch in file order, in pieces of n rows.
 func epochOf(t *testing.T, set *Set, m *Masking, epoch, n int) []Sample {
 	t.Helper()
-	l := NewLoader(context.Background(), set, NewFileOrder(set), m)
+	l := NewLoader(context.Background(), set, NewFileOrder(set.Rows), m)
 	defer l.Close()
 	var all []Sample
 	for first := 0; first < set.TotalRows(); first += n {
@@ -172,7 +172,7 @@ func TestDynamicMasksAreAFunctionOfSeedEpochAndRow(t *testing.T) {
 			t.Errorf("fetched by %d: %s", pieces, diff)
 		}
 	}
-	shuffled, order := map[int64]Sample{}, NewShuffledOrder(set, 3)
+	shuffled, order := map[int64]Sample{}, NewShuffledOrder(set.Rows, 3)
 	l := NewLoader(context.Background(), set, order, m)
 	defer l.Close()
 	rows, err := l.Fetch(0, set.TotalRows())

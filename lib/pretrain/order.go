@@ -13,8 +13,15 @@ type fileOrder struct {
 	total int64
 }
 
-// NewFileOrder returns the order of the files themselves, wrapping.
-func NewFileOrder(set *Set) Order { return &fileOrder{set.Rows, int64(set.TotalRows())} }
+// NewFileOrder returns the order of files with so many rows themselves, wrapping.
+func NewFileOrder(rows []int) Order { return &fileOrder{rows, total(rows)} }
+
+func total(rows []int) (sum int64) {
+	for _, n := range rows {
+		sum += int64(n)
+	}
+	return sum
+}
 
 func (o *fileOrder) At(g int64) (file, row int, epoch int) {
 	rest := int(g % o.total)
@@ -39,8 +46,8 @@ type shuffledOrder struct {
 
 // NewShuffledOrder returns an order in which each epoch takes every row exactly once, file after file in an order of the epoch's own,
 // the rows of a file shuffled.
-func NewShuffledOrder(set *Set, seed uint64) Order {
-	return &shuffledOrder{rows: set.Rows, total: int64(set.TotalRows()), seed: seed, files: map[uint64][]int32{}, perms: map[[2]uint64][]int32{}}
+func NewShuffledOrder(rows []int, seed uint64) Order {
+	return &shuffledOrder{rows: rows, total: total(rows), seed: seed, files: map[uint64][]int32{}, perms: map[[2]uint64][]int32{}}
 }
 
 func (o *shuffledOrder) At(g int64) (file, row int, epoch int) {

@@ -177,7 +177,8 @@ func TestFeedIsTheSameForAllRanks(t *testing.T) {
 			seen[i] = map[int32]bool{}
 		}
 		for rank := range ranks {
-			f := &feed{config: config, set: set, order: pretrain.NewFileOrder(set), global: global, micro: 4, end: end, rank: rank, ranks: ranks}
+			task := &pretraining{set: set, order: pretrain.NewFileOrder(set.Rows)}
+			f := &feed{config: config, read: task.Read, global: global, micro: 4, end: end, rank: rank, ranks: ranks}
 			batch := 0
 			for s := range f.start(context.Background(), 0) {
 				if s.err != nil {

@@ -38,22 +38,21 @@ type state struct {
 	GlobalBatch int    `json:"global_batch"`
 	Seed        uint64 `json:"seed"`
 	optim.Schedule
-	Optimizer  optim.Options `json:"optimizer"`
-	Scaler     *optim.Scaler `json:"scaler"`
-	FileOrder  bool          `json:"file_order"`
-	Dropout    bool          `json:"dropout"`
-	Masking    string        `json:"masking,omitempty"`   // as pretrain.Masking says; none = static
-	Precision  string        `json:"precision,omitempty"` // "fp32", "bf16" or "fp16"; may change at a resume
-	Rows       []int         `json:"rows"`                // of each training file, in name order
-	Seq        int           `json:"sequence_length"`
-	Vocabulary string        `json:"vocabulary_sha256,omitempty"`
-	Data       string        `json:"data_sha256,omitempty"` // of the files' hashes, where the data has a manifest
-	Verified   int           `json:"verified,omitempty"`    // the last update that ranks verified
+	Optimizer optim.Options `json:"optimizer"`
+	Scaler    *optim.Scaler `json:"scaler"`
+	FileOrder bool          `json:"file_order"`
+	Dropout   bool          `json:"dropout"`
+	Masking   string        `json:"masking,omitempty"`   // as pretrain.Masking says; none = static
+	Precision string        `json:"precision,omitempty"` // "fp32", "bf16" or "fp16"; may change at a resume
+	Contents
+	Verified int `json:"verified,omitempty"` // the last update that ranks verified
 }
 
 func (t *Trainer) state() state {
+	contents := t.task.Contents()
 	return state{Step: t.step, Samples: t.samples(), Epoch: t.epoch(), GlobalBatch: t.opt.GlobalBatch, Seed: t.opt.Seed,
-		Schedule: t.schedule, Optimizer: t.opt.Optimizer, Scaler: t.scaler, FileOrder: t.opt.FileOrder, Masking: t.mask.String(), Dropout: t.dropout, Precision: t.precision(), Rows: t.set.Rows, Seq: t.set.Seq, Vocabulary: t.set.VocabSHA256, Data: t.set.SHA256(), Verified: t.verify.last}
+		Schedule: t.schedule, Optimizer: t.opt.Optimizer, Scaler: t.scaler, FileOrder: t.opt.FileOrder, Masking: contents.Masking, Dropout: t.dropout,
+		Precision: t.precision(), Contents: contents, Verified: t.verify.last}
 }
 
 // host returns device memory for reading: itself where the host can read it, else a copy. Synchronize the stream first.
@@ -130,8 +129,8 @@ func (t *Trainer) change(was state) string {
 	}{
 		{"global batch", was.GlobalBatch, now.GlobalBatch}, {"seed", was.Seed, now.Seed}, {"steps", was.Steps, now.Steps},
 		{"learning rate", was.Base, now.Base}, {"warm-up", was.Warmup, now.Warmup}, {"schedule", was.Name, now.Name}, {"degree of the schedule", was.Degree, now.Degree},
-		{"optimizer", was.Optimizer, now.Optimizer}, {"file order", was.FileOrder, now.FileOrder}, {"masking", cmp.Or(was.Masking, unmasked.String()), now.Masking},
-		{"dropout", was.Dropout, now.Dropout}, {"vocabulary", was.Vocabulary, now.Vocabulary}, {"sequence length", was.Seq, now.Seq},
+		{"optimizer", was.Optimizer, now.Optimizer}, {"file order", was.FileOrder, now.FileOrder}, {"masking", cmp.Or(was.Masking, unmasked.String()), cmp.Or(now.Masking, unmasked.String())},
+		{"dropout", was.Dropout, now.Dropout}, {"head", was.Head, now.Head}, {"vocabulary", was.Vocabulary, now.Vocabulary}, {"sequence length", was.Seq, now.Seq},
 		{"number of training files", len(was.Rows), len(now.Rows)},
 	} {
 		if c.was != c.now {
@@ -140,7 +139,7 @@ func (t *Trainer) change(was state) string {
 	}
 	for i, rows := range now.Rows {
 		if was.Rows[i] != rows {
-			return fmt.Sprintf("training file %s had %d rows, now it has %d", filepath.Base(t.set.Files[i]), was.Rows[i], rows)
+			return fmt.Sprintf("training file %s had %d rows, now it has %d", filepath.Base(now.Files[i]), was.Rows[i], rows)
 		}
 	}
 	if was.Data != now.Data {
@@ -155,7 +154,7 @@ func (t *Trainer) initFrom(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := sameVocabulary(ckpt.Folder(path), t.set); err != nil {
+	if err := sameVocabulary(ckpt.Folder(path), t.task.Vocabulary()); err != nil {
 		return err
 	}
 	missing, err := t.loadWeights(path, t.opt.InitStep)
@@ -213,14 +212,14 @@ func StartingPoint(path string, step int, warn func(format string, a ...any)) (s
 }
 
 // sameVocabulary refuses weights whose tokens mean something else. Folders and data without a vocabulary cannot be compared.
-func sameVocabulary(dir string, set *pretrain.Set) error {
+func sameVocabulary(dir string, data Vocabulary) error {
 	hash, _, err := stream.SHA256(context.Background(), filepath.Join(dir, vocabFile))
-	if errors.Is(err, os.ErrNotExist) || set.VocabSHA256 == "" {
+	if errors.Is(err, os.ErrNotExist) || data.SHA256 == "" {
 		return nil
 	}
-	if err == nil && hash != set.VocabSHA256 {
-		err = fault.WithHint(fmt.Errorf("start from %s: its %s is another vocabulary than the data's (SHA-256 %.12s, not %.12s)", dir, vocabFile, hash, set.VocabSHA256),
-			"make the shards with mkpretrain --vocab %s", filepath.Join(dir, vocabFile))
+	if err == nil && hash != data.SHA256 {
+		err = fault.WithHint(fmt.Errorf("start from %s: its %s is another vocabulary than the data's (SHA-256 %.12s, not %.12s)", dir, vocabFile, hash, data.SHA256),
+			"%s %s", data.Make, filepath.Join(dir, vocabFile))
 	}
 	return err
 }

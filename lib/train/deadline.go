@@ -21,7 +21,7 @@ func (t *Trainer) timeIsUp() bool {
 func (t *Trainer) reserve() time.Duration {
 	save := t.saver.took
 	if save == 0 {
-		save = time.Duration(float64(4*snapshotLen(t.model.Config)) / slowDisk * float64(time.Second))
+		save = time.Duration(float64(4*snapshotLen(t.model.Params)) / slowDisk * float64(time.Second))
 	}
 	if t.saver.atWork != nil {
 		save *= 2

@@ -120,7 +120,7 @@ func CheckLog(name string) error {
 
 // micro takes in the losses of a micro-batch.
 func (d *dllogger) micro(b *bert.Batch, r bert.Result) {
-	d.last = r.MLMLossSum/math.Max(1, float64(len(b.MaskedIDs))) + r.NSPLossSum/math.Max(1, float64(len(b.NextSentence)))
+	d.last = r.MLMLossSum/math.Max(1, float64(len(b.MaskedIDs))) + (r.NSPLossSum+r.TaskLossSum)/float64(len(b.Samples))
 	d.update.add(mean{d.last, 1})
 }
 

@@ -101,7 +101,7 @@ func (e *Evaluation) fit(lim bert.Limits, dev *kernels.Device, c comm.Comm) erro
 
 // load reads all weights: heads that start from random values would predict nothing.
 func (e *Evaluation) load(model *bert.Model) error {
-	if err := sameVocabulary(ckpt.Folder(e.Checkpoint), e.Set); err != nil {
+	if err := sameVocabulary(ckpt.Folder(e.Checkpoint), vocabularyOf(e.Set)); err != nil {
 		return err
 	}
 	f, err := ckpt.Open(e.Checkpoint)
@@ -128,7 +128,8 @@ func (e *Evaluation) run(ctx context.Context, model *bert.Model, c comm.Comm) (*
 	if e.Sequences > 0 {
 		end = min(end, e.Sequences)
 	}
-	f := &feed{config: e.Config, set: e.Set, order: pretrain.NewFileOrder(e.Set), global: batchesAhead * e.MicroBatch * c.Size(), micro: e.MicroBatch, end: end,
+	task := &pretraining{set: e.Set, order: pretrain.NewFileOrder(e.Set.Rows)}
+	f := &feed{config: e.Config, read: task.Read, global: batchesAhead * e.MicroBatch * c.Size(), micro: e.MicroBatch, end: end,
 		rank: c.Rank(), ranks: c.Size()}
 	ctx, cancel := context.WithCancel(ctx)
 	batches := f.start(ctx, 0)

@@ -31,9 +31,18 @@ type Forecast struct {
 	PeakGFLOPS      float64 // of all ranks at once; 0 = unknown
 }
 
-// Foresee finds what New and Run would do, and what would make them fail. All ranks call it.
+// Foresee is ForeseeTask for pre-training on shards.
 func Foresee(ctx context.Context, opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, c comm.Comm) (Forecast, error) {
-	t, err := check(opt, cfg, set, dev, c)
+	task, err := newPretraining(opt, cfg, set)
+	if err := comm.Together(c, err); err != nil {
+		return Forecast{}, err
+	}
+	return ForeseeTask(ctx, opt, cfg, task, dev, c)
+}
+
+// ForeseeTask finds what NewTask and Run would do, and what would make them fail. All ranks call it.
+func ForeseeTask(ctx context.Context, opt Options, cfg *bert.Config, task Task, dev *kernels.Device, c comm.Comm) (Forecast, error) {
+	t, err := check(opt, cfg, task, dev, c)
 	if err := comm.Together(c, err); err != nil {
 		return Forecast{}, err
 	}
@@ -41,7 +50,7 @@ func Foresee(ctx context.Context, opt Options, cfg *bert.Config, set *pretrain.S
 		return Forecast{}, err
 	}
 	f := Forecast{Plan: t.Plan, End: t.end()}
-	for _, p := range cfg.Params() {
+	for _, p := range task.Params(cfg) {
 		f.Parameters += p.Len
 	}
 	f.CheckpointBytes = 3 * 4 * int64(f.Parameters) // weights and both moments
@@ -86,14 +95,14 @@ func (t *Trainer) foreseeStart(f *Forecast, cfg *bert.Config) (err error) {
 	if f.From, err = StartingPoint(t.opt.Init, t.opt.InitStep, t.opt.Warn); err != nil {
 		return err
 	}
-	if err := sameVocabulary(ckpt.Folder(f.From), t.set); err != nil {
+	if err := sameVocabulary(ckpt.Folder(f.From), t.task.Vocabulary()); err != nil {
 		return err
 	}
 	source, err := ckpt.Open(f.From)
 	if err != nil {
 		return err
 	}
-	_, err = cfg.Cover(cfg.Params(), source)
+	_, err = cfg.Cover(t.task.Params(cfg), source)
 	return errors.Join(err, source.Close())
 }
 
@@ -127,15 +136,18 @@ func room(dir string) (int64, error) {
 // look takes averages over the sequences that come next.
 func (t *Trainer) look(ctx context.Context, f *Forecast, cfg *bert.Config) error {
 	const most = 256
-	loader := pretrain.NewLoader(ctx, t.set, t.order, t.mask)
-	defer loader.Close()
-	rows, err := loader.Fetch(t.samples(), min(most, t.set.TotalRows()))
-	for _, row := range rows {
-		tokens, masked := row.Size()
-		f.Tokens += float64(tokens) / float64(len(rows))
-		f.Masked += float64(masked) / float64(len(rows))
-		f.FLOPs += cfg.FLOPs(tokens, int64(tokens)*int64(tokens), masked, 1) / float64(len(rows))
+	reader := t.task.Read(ctx)
+	defer reader.Close()
+	rows, err := reader.Fetch(t.samples(), min(most, t.task.Sequences()))
+	if err != nil {
+		return err
 	}
-	f.Looked = len(rows)
-	return err
+	f.Looked = rows.Len()
+	for i := range f.Looked {
+		tokens, masked := rows.Size(i)
+		f.Tokens += float64(tokens) / float64(f.Looked)
+		f.Masked += float64(masked) / float64(f.Looked)
+		f.FLOPs += cfg.FLOPs(tokens, int64(tokens)*int64(tokens), masked, 1) / float64(f.Looked)
+	}
+	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"hpcbert/lib/comm"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/optim"
-	"hpcbert/lib/pretrain"
 )
 
 // Plan is the memory of one rank, in bytes.
@@ -36,28 +35,24 @@ func (t *Trainer) microBatch() int {
 	return min(t.opt.MicroBatch, largestShare(t.opt.GlobalBatch, t.comm.Size()))
 }
 
-func (t *Trainer) limits(micro int) bert.Limits {
-	return bert.Limits{Tokens: micro * t.set.Seq, Sequences: micro, Masked: micro * t.set.MaxPred}
-}
-
 // plan counts the memory for micro-batches of so many sequences.
 func (t *Trainer) plan(cfg *bert.Config, micro int, mode bert.Mode) (Plan, error) {
-	first, end := t.part(cfg.ArenaLen())
-	plan, err := planRank(t.dev, cfg, t.limits(micro), mode, end-first, t.snapshots())
-	plan.Data = dataBytes(t.set, t.opt.GlobalBatch, largestShare(t.opt.GlobalBatch, t.comm.Size()))
+	params := t.task.Params(cfg)
+	first, end := t.part(bert.ArenaLen(params))
+	plan, err := planRank(t.dev, cfg, t.task.Limits(micro), mode, params, end-first, t.snapshots(), t.heads()...)
+	plan.Data = t.task.Bytes(t.opt.GlobalBatch, largestShare(t.opt.GlobalBatch, t.comm.Size()))
 	return plan, err
 }
 
 // planRank counts the memory of a rank that has moments of so many elements, and may copy what it saves, but for the data.
-func planRank(dev *kernels.Device, cfg *bert.Config, lim bert.Limits, mode bert.Mode, moments int, copies bool) (Plan, error) {
-	model, err := bert.Plan(dev, cfg, lim, mode)
+func planRank(dev *kernels.Device, cfg *bert.Config, lim bert.Limits, mode bert.Mode, params []bert.Param, moments int, copies bool, heads ...bert.Head) (Plan, error) {
+	model, err := bert.Plan(dev, cfg, lim, mode, heads...)
 	if err != nil {
 		return Plan{}, err
 	}
-	tensors := len(cfg.Params())
-	plan := Plan{Memory: model, Optimizer: optim.Bytes(moments, tensors) + optim.SquaresBytes(tensors), Scratch: dev.StreamBytes()}
+	plan := Plan{Memory: model, Optimizer: optim.Bytes(moments, len(params)) + optim.SquaresBytes(len(params)), Scratch: dev.StreamBytes()}
 	if copies {
-		plan.Snapshot = 4 * int64(snapshotLen(cfg))
+		plan.Snapshot = 4 * int64(snapshotLen(params))
 	}
 	return plan, nil
 }
@@ -69,14 +64,7 @@ func PlanFirst(dev *kernels.Device, cfg *bert.Config, lim bert.Limits, mode bert
 	if shard {
 		moments = partsOf(moments, ranks)[1]
 	}
-	return planRank(dev, cfg, lim, mode|bert.PreTraining, moments, copies)
-}
-
-// dataBytes counts the shards in memory and a rank's part, own, of four global batches: being packed, waiting twice and at work.
-// Go's collector lets memory grow to twice what is in use.
-func dataBytes(set *pretrain.Set, global, own int) int64 {
-	row, sequence := 6*set.Seq+8*set.MaxPred+1, 12*set.Seq+8*set.MaxPred
-	return 2 * (int64(set.HeldRows(global))*int64(row) + 4*int64(own)*int64(sequence))
+	return planRank(dev, cfg, lim, mode|bert.PreTraining, cfg.Params(), moments, copies)
 }
 
 // fit sets the plan, tells of it, and refuses one that some node has no room for, on all ranks alike. The ranks of a node have equal parts

@@ -80,33 +80,31 @@ func linesUpTo(name string, last int) ([]byte, error) {
 func (t *Trainer) runLine() map[string]any {
 	o := t.opt
 	line := map[string]any{
-		"run": "pretraining", "time": time.Now().UTC().Format(time.RFC3339), "ranks": t.comm.Size(), "host": t.comm.Host(),
+		"run": t.task.Name(), "time": time.Now().UTC().Format(time.RFC3339), "ranks": t.comm.Size(), "host": t.comm.Host(),
 		"global_batch": o.GlobalBatch, "micro_batch": o.MicroBatch, "steps": o.Steps, "seed": o.Seed, "optimizer": o.Optimizer.Name, "schedule": o.Schedule.Name,
-		"base_learning_rate": o.Schedule.Base, "warmup": o.Schedule.Warmup, "shard_optimizer": o.Reduction.Shard, "parameters": t.Parameters(), "sequence_length": t.set.Seq, "data": t.set.Dir, "masking": t.mask.String(),
+		"base_learning_rate": o.Schedule.Base, "warmup": o.Schedule.Warmup, "shard_optimizer": o.Reduction.Shard, "parameters": t.Parameters(),
 		"hidden_size": t.model.Config.HiddenSize, "num_hidden_layers": t.model.Config.NumHiddenLayers, "vocab_size": t.model.Config.VocabSize,
 		"device": t.dev.Name(), "threads": t.dev.Threads(), "peak_gflop_per_s": t.peak,
 		"precision": t.precision(), "checkpoint_activations": o.Mode&bert.CheckpointActivations != 0,
 	}
 	maps.Copy(line, t.Plan.keys())
+	maps.Copy(line, t.task.Keys())
 	return line
 }
 
 // metricsLine is one update, over all ranks: losses in nats, rates per second.
 type metricsLine struct {
-	Step               int     `json:"step"`
-	Epoch              int     `json:"epoch"`
-	Loss               float64 `json:"loss"`
-	MLMLoss            float64 `json:"mlm_loss"`
-	NSPLoss            float64 `json:"nsp_loss"`
-	MLMAccuracy        float64 `json:"mlm_accuracy"`
-	NSPAccuracy        float64 `json:"nsp_accuracy"`
+	Step  int     `json:"step"`
+	Epoch int     `json:"epoch"`
+	Loss  float64 `json:"loss"`
+	*pretrainingLine
+	*taskLine
 	LearningRate       float64 `json:"learning_rate"`
 	GradientNorm       float64 `json:"gradient_norm"`
 	LossScale          float64 `json:"loss_scale"`    // 1 = none
 	SkippedSteps       int     `json:"skipped_steps"` // so far: their gradients overflowed
 	Sequences          int64   `json:"sequences"`
 	Tokens             int64   `json:"tokens"`
-	MaskedTokens       int64   `json:"masked_tokens"`
 	Seconds            float64 `json:"seconds"`
 	DataSeconds        float64 `json:"data_seconds"`
 	SaveSeconds        float64 `json:"save_seconds,omitempty"` // training stood still for a checkpoint before this update
@@ -119,13 +117,31 @@ type metricsLine struct {
 	WaitShare          float64 `json:"wait_share"`          // of the time, in collectives that no computing hides; mean of the ranks
 }
 
+// pretrainingLine is what pre-training has in it.
+type pretrainingLine struct {
+	MLMLoss      float64 `json:"mlm_loss"`
+	NSPLoss      float64 `json:"nsp_loss"`
+	MLMAccuracy  float64 `json:"mlm_accuracy"`
+	NSPAccuracy  float64 `json:"nsp_accuracy"`
+	MaskedTokens int64   `json:"masked_tokens"`
+}
+
+// taskLine is what other tasks have.
+type taskLine struct {
+	Accuracy float64 `json:"accuracy"` // of the classes, or of answers' first and last tokens together; 0 where values are predicted
+}
+
 func (t *Trainer) metricsLine(m *measure) metricsLine {
 	line := metricsLine{
-		Step: t.step, Epoch: t.epoch(), Loss: m.loss(), MLMLoss: m.mlmLoss, NSPLoss: m.nspLoss,
-		MLMAccuracy: float64(m.mlmCorrect) / math.Max(1, float64(m.masked)), NSPAccuracy: float64(m.nspCorrect) / float64(m.sequences),
-		LearningRate: m.learningRate, GradientNorm: m.gradientNorm, LossScale: m.lossScale, SkippedSteps: t.scaler.Skipped, Sequences: m.sequences, Tokens: m.tokens, MaskedTokens: m.masked,
+		Step: t.step, Epoch: t.epoch(), Loss: m.loss(),
+		LearningRate: m.learningRate, GradientNorm: m.gradientNorm, LossScale: m.lossScale, SkippedSteps: t.scaler.Skipped, Sequences: m.sequences, Tokens: m.tokens,
 		Seconds: m.seconds, DataSeconds: m.dataSeconds, SaveSeconds: t.saver.stood.Seconds(), SequencesPerSecond: float64(m.sequences) / m.seconds, TokensPerSecond: float64(m.tokens) / m.seconds,
 		GFLOPs: m.flops / m.seconds * 1e-9,
+	}
+	if len(t.heads()) > 0 {
+		line.taskLine = &taskLine{float64(m.taskCorrect) / float64(m.sequences)}
+	} else {
+		line.pretrainingLine = &pretrainingLine{m.mlmLoss, m.nspLoss, float64(m.mlmCorrect) / math.Max(1, float64(m.masked)), float64(m.nspCorrect) / float64(m.sequences), m.masked}
 	}
 	line.SlowestRank, line.SlowestOverMedian = m.pulse.slowest()
 	line.WaitShare = m.pulse.waitSeconds() / m.seconds

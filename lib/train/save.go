@@ -162,8 +162,9 @@ func (t *Trainer) writeParts(d *ckpt.Draft, c content) error {
 	if err := stream.WriteFile(d.Path(configFile), t.model.Config.JSON()); err != nil {
 		return err
 	}
-	if t.set.VocabPath != "" {
-		vocab, err := os.ReadFile(t.set.VocabPath)
+	data := t.task.Vocabulary()
+	if data.Path != "" {
+		vocab, err := os.ReadFile(data.Path)
 		if err != nil {
 			return err
 		}
@@ -171,8 +172,8 @@ func (t *Trainer) writeParts(d *ckpt.Draft, c content) error {
 			return err
 		}
 	}
-	if t.set.Manifest != nil { // Hugging Face's tokenizer lower-cases where nobody says otherwise
-		text := fmt.Appendf(nil, "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": %t}\n", t.set.Manifest.Options.LowerCase)
+	if data.LowerCase != nil { // Hugging Face's tokenizer lower-cases where nobody says otherwise
+		text := fmt.Appendf(nil, "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": %t}\n", *data.LowerCase)
 		if err := stream.WriteFile(d.Path(tokenizerFile), text); err != nil {
 			return err
 		}

@@ -23,9 +23,9 @@ func (t *Trainer) snapshots() bool {
 }
 
 // snapshotLen is the number of elements of a copy.
-func snapshotLen(cfg *bert.Config) int {
-	n := cfg.ArenaLen()
-	for _, p := range cfg.Params() {
+func snapshotLen(params []bert.Param) int {
+	n := bert.ArenaLen(params)
+	for _, p := range params {
 		n += 2 * p.Len
 	}
 	return n

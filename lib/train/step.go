@@ -17,6 +17,8 @@ import (
 type measure struct {
 	mlmLoss, nspLoss          float64 // means
 	mlmCorrect, nspCorrect    int64
+	taskLoss                  float64
+	taskCorrect               int64
 	masked, sequences, tokens int64
 	flops                     float64
 	learningRate              float64
@@ -26,7 +28,7 @@ type measure struct {
 	skipped                   bool // the gradients overflowed and nothing was updated
 }
 
-func (m *measure) loss() float64 { return m.mlmLoss + m.nspLoss }
+func (m *measure) loss() float64 { return m.mlmLoss + m.nspLoss + m.taskLoss }
 
 // update computes the gradient of the global batch and applies it. A batch whose gradients overflow under a dynamic loss scale is used up
 // without an update: the step and with it the learning rate stay, the data go on.
@@ -52,7 +54,7 @@ func (t *Trainer) update(b share) (*measure, error) {
 		}
 		comm.Doing(t.comm, "computes micro-batch %d of %d of step %d", i+1, len(micros), t.step+1)
 		begin, waited := time.Now(), t.spent.wait
-		t.unigram.count(micro)
+		t.task.Count(micro)
 		t.opt.Hooks.batch(t.step+1, micro)
 		r, err := t.micro(micro, t.objective(m), done, checks)
 		if err != nil {
@@ -95,6 +97,7 @@ func (t *Trainer) lossScale() float64 {
 // objective is what the backward pass computes the gradient of.
 func (t *Trainer) objective(m *measure) bert.Objective {
 	goal := bert.Objective{Seed: t.opt.Seed, Step: uint32(t.batches() + 1), Dropout: t.dropout, LossScale: float32(t.lossScale()), NSPScale: float32(1 / float64(m.sequences))}
+	goal.TaskScale = goal.NSPScale
 	if m.masked > 0 {
 		goal.MLMScale = float32(1 / float64(m.masked))
 	}
@@ -131,9 +134,9 @@ func (t *Trainer) countTargets(micros []*bert.Batch) (*measure, error) {
 	var counts [5]int64
 	for _, b := range micros {
 		counts[0] += int64(len(b.MaskedIDs))
-		counts[1] += int64(len(b.NextSentence))
+		counts[1] += int64(len(b.Samples))
 		counts[2] += int64(len(b.IDs))
-		for i := range b.NextSentence {
+		for i := range b.Samples {
 			length := int64(b.CuSeqlens[i+1] - b.CuSeqlens[i])
 			counts[3] += length * length
 		}
@@ -153,8 +156,9 @@ func (t *Trainer) countTargets(micros []*bert.Batch) (*measure, error) {
 
 // gather makes the losses global.
 func (t *Trainer) gather(m *measure, r bert.Result) error {
-	sums := append([]float64{r.MLMLossSum, r.NSPLossSum, float64(r.MLMCorrect), float64(r.NSPCorrect)}, make([]float64, pulseLen*t.comm.Size())...)
-	m.pulse = pulse(sums[4:])
+	sums := append([]float64{r.MLMLossSum, r.NSPLossSum, float64(r.MLMCorrect), float64(r.NSPCorrect), r.TaskLossSum, float64(r.TaskCorrect)},
+		make([]float64, pulseLen*t.comm.Size())...)
+	m.pulse = pulse(sums[6:])
 	m.pulse.put(t.comm.Rank(), t.spent)
 	if err := t.comm.AllreduceFloat64(sums); err != nil {
 		return err
@@ -164,6 +168,7 @@ func (t *Trainer) gather(m *measure, r bert.Result) error {
 	}
 	m.nspLoss = sums[1] / float64(m.sequences)
 	m.mlmCorrect, m.nspCorrect = int64(sums[2]), int64(sums[3])
+	m.taskLoss, m.taskCorrect = sums[4]/float64(m.sequences), int64(sums[5])
 	return nil
 }
 

@@ -1,4 +1,5 @@
-// Package train is the pre-training loop: global batches from micro-batches and ranks, gradient all-reduce, updates, checkpoints, metrics.
+// Package train is the training loop, of pre-training and of other tasks: global batches from micro-batches and ranks, gradient all-reduce, updates,
+// checkpoints, metrics.
 package train
 
 import (
@@ -7,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -90,12 +90,9 @@ type Trainer struct {
 	stream    *kernels.Stream
 	dev       *kernels.Device
 	peak      float64 // GFLOP/s of all ranks together, for MFU; 0 = unknown
-	set       *pretrain.Set
-	order     pretrain.Order
-	mask      *pretrain.Masking // nil = as in the shards
+	task      Task
 	metrics   *metrics
 	log       *dllogger
-	unigram   *unigram
 	step      int // updates done
 	saved     int // the update of the newest checkpoint
 	saver     saver
@@ -112,9 +109,18 @@ type Trainer struct {
 	Notify func(Report) // told about each logged step, on rank 0
 }
 
-// New plans the memory, loads or initialises the weights and finds where to go on. All ranks call it; an error of one is an error of all.
+// New is NewTask for pre-training on shards.
 func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, c comm.Comm) (*Trainer, error) {
-	t, err := check(opt, cfg, set, dev, c)
+	task, err := newPretraining(opt, cfg, set)
+	if err := comm.Together(c, err); err != nil {
+		return nil, err
+	}
+	return NewTask(opt, cfg, task, dev, c)
+}
+
+// NewTask plans the memory, loads or initialises the weights and finds where to go on. All ranks call it; an error of one is an error of all.
+func NewTask(opt Options, cfg *bert.Config, task Task, dev *kernels.Device, c comm.Comm) (*Trainer, error) {
+	t, err := check(opt, cfg, task, dev, c)
 	if err := comm.Together(c, err); err != nil {
 		return nil, err
 	}
@@ -134,61 +140,35 @@ func New(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, 
 }
 
 // check makes a trainer without memory.
-func check(opt Options, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device, c comm.Comm) (*Trainer, error) {
-	t := &Trainer{opt: opt, comm: c, dev: dev, Notify: func(Report) {}}
+func check(opt Options, cfg *bert.Config, task Task, dev *kernels.Device, c comm.Comm) (*Trainer, error) {
+	t := &Trainer{opt: opt, comm: c, dev: dev, task: task, Notify: func(Report) {}}
 	if opt.GlobalBatch < c.Size() {
 		return nil, fault.Usagef("global batch of %d sequences on %d ranks: every rank needs at least one", opt.GlobalBatch, c.Size())
 	}
-	var err error
-	if t.set, err = fitting(set, cfg); err != nil {
-		return nil, err
-	}
-	if set.VocabSize > 0 && set.VocabSize < cfg.VocabSize {
-		opt.Warn("the model has %d tokens, the data's vocabulary %d: the others are never trained", cfg.VocabSize, set.VocabSize)
-	}
 	t.dropout = cfg.HiddenDropoutProb > 0 || cfg.AttentionProbsDropoutProb > 0
-	t.order = pretrain.NewShuffledOrder(t.set, opt.Seed)
-	if opt.FileOrder {
-		t.order = pretrain.NewFileOrder(t.set)
-	}
-	if opt.DynamicMasking {
-		if t.mask, err = pretrain.NewMasking(t.set, opt.Seed, opt.WholeWords); err != nil {
-			return nil, err
-		}
-	}
 	t.schedule = opt.Schedule
 	t.schedule.Steps = opt.Steps
 	if err := cmp.Or(t.schedule.Check(), opt.Optimizer.Check(), opt.Scaling.Check()); err != nil {
 		return nil, err
 	}
 	t.scaler = optim.NewScaler(opt.Scaling)
-	t.unigram = newUnigram(cfg.VocabSize)
 	if c.Rank() == 0 {
-		err = CheckLog(opt.DLLogger)
+		return t, CheckLog(opt.DLLogger)
 	}
-	return t, err
-}
-
-// fitting returns the set for a model of that shape, or says why it does not fit.
-func fitting(set *pretrain.Set, cfg *bert.Config) (*pretrain.Set, error) {
-	if set.Seq > cfg.MaxPositionEmbeddings {
-		return nil, fault.WithHint(fmt.Errorf("%s: sequences of %d tokens, the model has %d positions", set.Files[0], set.Seq, cfg.MaxPositionEmbeddings),
-			"raise max_position_embeddings in the model config, or prepare shorter sequences with mkpretrain --seq")
-	}
-	if set.VocabSize > cfg.VocabSize {
-		return nil, fault.WithHint(fmt.Errorf("%s: the data's vocabulary has %d tokens, the model's %d", set.VocabPath, set.VocabSize, cfg.VocabSize),
-			"leave vocab_size out of the model config: it is taken from the data")
-	}
-	if set.VocabSize == 0 { // the loader checks the ids against the model's vocabulary then
-		known := *set
-		known.VocabSize = cfg.VocabSize
-		return &known, nil
-	}
-	return set, nil
+	return t, nil
 }
 
 // mode is how the model is made.
-func (t *Trainer) mode() bert.Mode { return bert.PreTraining | t.opt.Mode }
+func (t *Trainer) mode() bert.Mode {
+	mode, _ := t.task.Heads()
+	return mode | t.opt.Mode
+}
+
+// heads are what it has for its task.
+func (t *Trainer) heads() []bert.Head {
+	_, heads := t.task.Heads()
+	return heads
+}
 
 // precision names the type of activations as the program's option does.
 func (t *Trainer) precision() string {
@@ -199,7 +179,7 @@ func (t *Trainer) allocate(cfg *bert.Config, dev *kernels.Device) (err error) {
 	if t.stream, err = dev.NewStream(); err != nil {
 		return err
 	}
-	if t.model, err = bert.New(dev, t.stream, cfg, t.limits(t.microBatch()), t.mode()); err != nil {
+	if t.model, err = bert.New(dev, t.stream, cfg, t.task.Limits(t.microBatch()), t.mode(), t.heads()...); err != nil {
 		return err
 	}
 	if t.comm.Size() > 1 && kernels.Host[float32](t.model.Gradients) == nil {
@@ -225,7 +205,7 @@ func (t *Trainer) allocateUpdate() (err error) {
 	if t.optimizer, err = optim.NewPart(t.dev, t.stream, optim.Tensors{Offsets: offsets, Decay: t.model.Decays()}, t.opt.Optimizer, part); err != nil || !t.snapshots() {
 		return err
 	}
-	t.saver.copy, err = newSnapshot(snapshotLen(t.model.Config))
+	t.saver.copy, err = newSnapshot(snapshotLen(t.model.Params))
 	return err
 }
 
@@ -281,19 +261,22 @@ func (t *Trainer) samples() int64 { return t.batches() * int64(t.opt.GlobalBatch
 // epoch is that of the last sequence used.
 func (t *Trainer) epoch() (epoch int) {
 	if n := t.samples(); n > 0 {
-		_, _, epoch = t.order.At(n - 1)
+		epoch = t.task.Epoch(n - 1)
 	}
 	return epoch
 }
 
 // feed reads this rank's share of the data.
 func (t *Trainer) feed() *feed {
-	return &feed{config: t.model.Config, set: t.set, order: t.order, mask: t.mask, global: t.opt.GlobalBatch, micro: t.opt.MicroBatch, end: endless,
+	return &feed{config: t.model.Config, read: t.task.Read, global: t.opt.GlobalBatch, micro: t.opt.MicroBatch, end: endless,
 		rank: t.comm.Rank(), ranks: t.comm.Size()}
 }
 
 // Step returns the updates done so far.
 func (t *Trainer) Step() int { return t.step }
+
+// Model returns the model as it is now.
+func (t *Trainer) Model() *bert.Model { return t.model }
 
 // Parameters returns the number of parameters.
 func (t *Trainer) Parameters() int { return t.model.Parameters() }
@@ -346,7 +329,7 @@ func (t *Trainer) Run(ctx context.Context, stop func() bool) (Summary, error) {
 	if err = cmp.Or(err, t.saver.wait()); err != nil {
 		return s, err
 	}
-	if s.ConstantLoss, err = t.unigram.loss(t.comm); err != nil {
+	if s.ConstantLoss, err = t.task.ConstantLoss(t.comm); err != nil {
 		return s, err
 	}
 	return s, cmp.Or(t.logEnd(&s), t.mark(s))
@@ -506,44 +489,6 @@ func (w *window) mean() float64 {
 		sum += loss
 	}
 	return sum / max(1, float64(len(w.losses)))
-}
-
-// unigram counts targets: its entropy is the loss of the best prediction that ignores the input.
-type unigram struct {
-	tokens []int64
-	nsp    [2]int64
-}
-
-func newUnigram(vocab int) *unigram { return &unigram{tokens: make([]int64, vocab)} }
-
-func (u *unigram) count(b *bert.Batch) {
-	for _, id := range b.MaskedIDs {
-		u.tokens[id]++
-	}
-	for _, label := range b.NextSentence {
-		u.nsp[label]++
-	}
-}
-
-func (u *unigram) loss(c comm.Comm) (float64, error) {
-	all := append(append([]int64(nil), u.tokens...), u.nsp[:]...)
-	if err := c.AllreduceInt64(all); err != nil {
-		return 0, err
-	}
-	return entropy(all[:len(u.tokens)]) + entropy(all[len(u.tokens):]), nil
-}
-
-func entropy(counts []int64) float64 {
-	var total, h float64
-	for _, n := range counts {
-		total += float64(n)
-	}
-	for _, n := range counts {
-		if n > 0 {
-			h -= float64(n) / total * math.Log(float64(n)/total)
-		}
-	}
-	return h
 }
 
 // metricsPath is where the run's metrics are.

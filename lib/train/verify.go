@@ -65,7 +65,7 @@ func (t *Trainer) imprintOf(r bert.Result) (imprint, error) {
 	}
 	sum := crc32.Checksum(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(gradients))), 4*len(gradients)), table)
 	var losses []byte
-	for _, x := range []float64{r.MLMLossSum, r.NSPLossSum} {
+	for _, x := range []float64{r.MLMLossSum, r.NSPLossSum, r.TaskLossSum} {
 		losses = binary.LittleEndian.AppendUint64(losses, math.Float64bits(x))
 	}
 	return imprint(crc32.Update(sum, table, losses)), nil
