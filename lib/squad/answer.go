@@ -30,7 +30,7 @@ func (d Decoding) Check() error {
 	case d.NBest < 1 || d.MaxAnswer < 1:
 		return fault.Usagef("--n-best-size %d, --max-answer-length %d: must be at least 1", d.NBest, d.MaxAnswer)
 	case math.IsNaN(d.Threshold):
-		return fault.Usagef("--null-score-diff-threshold: must be a number")
+		return fault.Usagef("--null-threshold: must be a number")
 	}
 	return nil
 }

@@ -375,3 +375,8 @@ func unlessArticle(word string) string {
 	}
 	return word
 }
+
+// Marked tells whether the file has the answers of all questions, even if that is none.
+func (d *Data) Marked() bool {
+	return !slices.ContainsFunc(d.Questions, func(q *Question) bool { return q.Gold == nil })
+}

@@ -36,7 +36,7 @@ func (d *Data) Asked() ([]Example, error) {
 func (d *Data) Training(impossible bool) (examples []Example, dropped []Dropped, err error) {
 	for _, q := range d.Questions {
 		if impossible && q.Impossible == nil {
-			return nil, nil, fault.WithHint(fmt.Errorf("%s: question %s: no key \"is_impossible\"", d.Name, q.ID), "SQuAD 1.1 is trained without --version-2-with-negative")
+			return nil, nil, fault.WithHint(fmt.Errorf("%s: question %s: no key \"is_impossible\"", d.Name, q.ID), "SQuAD 1.1 is trained without --squad2")
 		}
 		if impossible && *q.Impossible {
 			examples = append(examples, Example{Question: q, Start: -1, End: -1})
@@ -58,7 +58,7 @@ func (d *Data) Training(impossible bool) (examples []Example, dropped []Dropped,
 // answered finds the words of the question's one answer, and what they say.
 func (q *Question) answered() (e Example, found string, err error) {
 	if len(q.Gold) != 1 {
-		return e, "", fault.WithHint(fmt.Errorf("%d answers: for training there must be exactly 1", len(q.Gold)), "development sets have several; SQuAD 2.0 is trained with --version-2-with-negative")
+		return e, "", fault.WithHint(fmt.Errorf("%d answers: for training there must be exactly 1", len(q.Gold)), "development sets have several; SQuAD 2.0 is trained with --squad2")
 	}
 	g, c := q.Gold[0], q.Context
 	last := g.Start + utf8.RuneCountInString(g.Text) - 1
