@@ -62,7 +62,10 @@ func (l *Latencies) Seconds() float64 {
 // Throughput is the number of sequences a second.
 func (l *Latencies) Throughput() float64 { return float64(l.sequences) / l.Seconds() }
 
-// Batches is the number of times.
+// Sequences is the number of sequences in all batches.
+func (l *Latencies) Sequences() int { return l.sequences }
+
+// Batches is the number of batches.
 func (l *Latencies) Batches() int { return len(l.milliseconds) }
 
 // Results are the original's: of n times in ascending order the percentile t is that at floor(n t) - 1, or the first; the deviation is that of

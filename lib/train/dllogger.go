@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -176,6 +177,32 @@ func LogScore(name string, began time.Time, s *Score, losses bool) error {
 	}
 	if err == nil {
 		err = d.write(`"Inference perf"`, field{"inference_sequences_per_second", float64(s.Sequences) / s.Seconds})
+	}
+	return errors.Join(err, f.Close())
+}
+
+// LogLine is a line of the reference's log of what is no training loop's.
+type LogLine struct {
+	Parameter bool  // what the run is, else what it has come to
+	Data      []any // a key and its value, in turn
+}
+
+// AppendLog appends lines to a log of the reference's form.
+func AppendLog(name string, began time.Time, lines ...LogLine) error {
+	f, err := appendLines(name, dlloggerMark)
+	if err != nil {
+		return err
+	}
+	d := &dllogger{file: f, began: began}
+	for _, l := range lines {
+		step, data := "[]", make([]field, len(l.Data)/2)
+		if l.Parameter {
+			step = `"PARAMETER"`
+		}
+		for i := range data {
+			data[i] = field{l.Data[2*i].(string), l.Data[2*i+1]}
+		}
+		err = cmp.Or(err, d.write(step, data...))
 	}
 	return errors.Join(err, f.Close())
 }
