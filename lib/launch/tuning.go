@@ -28,7 +28,7 @@ type Tuning struct {
 
 	Config string `long:"config" also:"config-file" value-name:"FILE" description:"model shape (default: beside the checkpoint)"`
 	Vocab  string `long:"vocab" also:"vocab-file" value-name:"FILE" description:"vocabulary (default: beside the checkpoint)"`
-	Cased  bool   `long:"cased" description:"keep case and accents (default: if the vocabulary has capitals)"`
+	Cased  bool   `long:"cased" hidden:"true" description:"keep case and accents (default: if the vocabulary has capitals)"`
 	Length int    `long:"max-length" also:"max-seq-length" value-name:"N" description:"tokens of the longest sequence"`
 	Recipe string `long:"recipe" value-name:"FILE" description:"of configs: other defaults"`
 

@@ -94,7 +94,7 @@ var program = cli.Program{
 	Summary: "fine-tunes BERT on a GLUE task, evaluates, predicts, writes what is handed in",
 	Help: `Does what is asked for, in the order --train, --eval, --predict (dev.tsv to OUT/predictions.json), --test (test.tsv to the file that the benchmark takes). Tasks: cola, mnli, mrpc, qnli, qqp, rte, sst-2, sts-b, wnli. Results go to OUT/results.txt and standard output as a JSON object. The same command run again goes on from the newest checkpoint.
 
-Memory as bertrain's. USR2, TERM, INT and HUP save and stop. Flags of the original program are taken, too: --help-all.`,
+USR2, TERM, INT and HUP save and stop. Memory as bertrain's. Flags of the original program are taken, too: --help-all.`,
 	Examples: `
   glueft --task mrpc --data glue/MRPC --init bert-base -o out --train --eval
   glueft --task sst-2 --data glue/SST-2 --init bert-base -o out --train --eval --learning-rate 2e-5 --seeds 1..5
