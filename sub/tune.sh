@@ -37,8 +37,8 @@ legal() {
 # unless_recipe is a pattern's part for values that a recipe may give.
 unless_recipe=${RECIPE:+|}
 check_variables() {
-	local count='[1-9][0-9]*' rate='[0-9.]*[1-9][0-9.]*([eE][-+]?[0-9]+)?'
-	legal MODE '(train|eval|predict)( (train|eval|predict))*' 'train, eval or predict, or several of them with blanks between' \
+	local modes=${MODES:-train|eval|predict} count='[1-9][0-9]*' rate='[0-9.]*[1-9][0-9.]*([eE][-+]?[0-9]+)?'
+	legal MODE "($modes)( ($modes))*" "${modes//|/, } or several of them with blanks between" \
 		LAUNCHER '|mpirun|srun' 'mpirun or srun' \
 		RANKS_PER_NODE "$count" 'a number of at least 1' \
 		CONTAINER "${IMAGE:+pyxis|apptainer}" 'pyxis or apptainer, and empty where IMAGE is not set' \

@@ -35,6 +35,10 @@ func (o *Tuning) Open(ctx context.Context, env *cli.Env, c comm.Comm) (*Model, e
 	if m.Device, err = Device(env, c, o.Device); err != nil {
 		return nil, err
 	}
+	if r := o.recipe; r != nil {
+		env.Infof("from %s: global batch %d, learning rate %g, warm-up %g, %g epochs, %s, seed %d, but for what is given", filepath.Base(o.Recipe), r.GlobalBatch, r.LearningRate,
+			r.Warmup, r.Epochs, r.Precision, r.Seed)
+	}
 	if o.Precision == "tf32" && m.Device.OnHost() {
 		env.Infof("--precision tf32: a CPU has no such type and computes in fp32")
 	}

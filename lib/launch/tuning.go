@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -165,8 +164,6 @@ func (o *Tuning) useRecipe(env *cli.Env, task string) error {
 	if r.MaxLength > 0 {
 		set(env, "max-length", &o.Length, r.MaxLength)
 	}
-	env.Infof("from %s: global batch %d, learning rate %g, warm-up %g, %g epochs, %s, seed %d, but for what is given", filepath.Base(o.Recipe), r.GlobalBatch, r.LearningRate,
-		r.Warmup, r.Epochs, r.Precision, r.Seed)
 	return nil
 }
 
