@@ -99,7 +99,7 @@ test-ranks: build
 
 test-slurm: build
 	-@$(MAKE) -s deps PACKAGES='$(SLURM_PACKAGES)'
-	HPCBERT_SLOW=1 $(GO) test -count=1 -timeout 60m -run Slurm -v ./test
+	HPCBERT_SLOW=1 $(GO) test -count=1 -timeout 60m -run '^Test(Readme)?Slurm' -v ./test
 
 lint: deps
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt: $$out" >&2; exit 1; }

@@ -160,6 +160,30 @@ exec pkill -KILL --session 0
 	}
 }
 
+// signalDataprep starts the script with a wikiextract that takes long, signals it then, and tells how and after what time it ended.
+func signalDataprep(t *testing.T, dir, variables string, signal syscall.Signal) (status int, log string, took time.Duration) {
+	t.Helper()
+	slow := "#!/bin/bash\ntouch " + dir + "/begun\nexec sleep 60\n"
+	if err := os.WriteFile(filepath.Join(dir, "bin", "wikiextract"), []byte(slow), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("bash", "-c", inFolder(t, dir, prepared+variables+" exec bash "+dataprep))
+	var text strings.Builder
+	cmd.Env, cmd.Stderr = environment(), &text
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(dir, "begun")); err == nil {
+			break
+		}
+	}
+	begin := time.Now()
+	cmd.Process.Signal(signal)
+	cmd.Wait()
+	return cmd.ProcessState.ExitCode(), text.String(), time.Since(begin)
+}
+
 // TestDataprepStopped ends the script by a signal: its programs end too, and it goes on later.
 func TestDataprepStopped(t *testing.T) {
 	needCorpora(t)
@@ -168,34 +192,32 @@ func TestDataprepStopped(t *testing.T) {
 		status int
 	}{{syscall.SIGTERM, 143}, {syscall.SIGUSR2, 143}, {syscall.SIGINT, 130}} {
 		dir := t.TempDir()
-		if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o777); err != nil {
-			t.Fatal(err)
+		must(t, "mkdir "+dir+"/bin")
+		status, log, took := signalDataprep(t, dir, "OUT=out", c.signal)
+		if status != c.status || took > 10*time.Second || !strings.Contains(log, "the same command goes on from here") {
+			t.Errorf("%v: exit status %d after %v\n%s", c.signal, status, took, log)
 		}
-		slow := "#!/bin/bash\ntouch " + dir + "/begun\nexec sleep 60\n"
-		if err := os.WriteFile(filepath.Join(dir, "bin", "wikiextract"), []byte(slow), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command("bash", "-c", inFolder(t, dir, prepared+"OUT=out exec bash "+dataprep))
-		var log strings.Builder
-		cmd.Env, cmd.Stderr = environment(), &log
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
-			if _, err := os.Stat(filepath.Join(dir, "begun")); err == nil {
-				break
-			}
-		}
-		begin := time.Now()
-		cmd.Process.Signal(c.signal)
-		cmd.Wait()
-		if status := cmd.ProcessState.ExitCode(); status != c.status || time.Since(begin) > 10*time.Second || !strings.Contains(log.String(), "the same command goes on from here") {
-			t.Errorf("%v: exit status %d after %v\n%s", c.signal, status, time.Since(begin), log.String())
-		}
-		os.RemoveAll(filepath.Join(dir, "bin"))
+		must(t, "rm -r "+dir+"/bin")
 		must(t, inFolder(t, dir, prepared+"OUT=out bash "+dataprep))
 		sameAsExpected(t, filepath.Join(dir, "out"))
 	}
+}
+
+// A segment that the signal reaches too late takes the end of its input for that of the text. What it leaves, here before the script looks, is not
+// whole: the job must not be started again for it.
+func TestDataprepHalfAPipe(t *testing.T) {
+	needCorpora(t)
+	dir := t.TempDir()
+	must(t, "mkdir "+dir+`/bin && cd `+dir+`/bin && printf '#!/bin/bash\ntrap "" TERM\nsetsid -w %s "$@"\n' $(command -v segment) > segment &&
+printf '#!/bin/bash\nsleep 0.5\nexec %s "$@"\n' $(command -v find) > find && printf '#!/bin/bash\necho "$@" >> %s/scontrol.log\n' `+dir+` > scontrol && chmod +x *`)
+	status, log, _ := signalDataprep(t, dir, "BOOKS= TEXT= OUT=out SLURM_JOB_ID=7", syscall.SIGUSR2)
+	left := mebibytes(t, filepath.Join(dir, "out", "sentences", "wiki.txt")) // else this tests nothing
+	if _, err := os.Stat(filepath.Join(dir, "scontrol.log")); status != 1 || !strings.Contains(log, "nothing became whole within the time limit") || err == nil || left > 0 {
+		t.Errorf("exit status %d\n%s", status, log)
+	}
+	must(t, "rm -r "+dir+"/bin")
+	must(t, inFolder(t, dir, prepared+"OUT=out bash "+dataprep))
+	sameAsExpected(t, filepath.Join(dir, "out"))
 }
 
 // TestDataprepRefuses: what was made of other files or with other options is not taken for whole, nor replaced.
