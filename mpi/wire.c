@@ -44,46 +44,39 @@ static float from_half(uint16_t w)
 	return float_of(sign | (exponent == 0 ? bits_of(small) : u));
 }
 
-static void add_bfloat16(void *in, void *sum, int *n, MPI_Datatype *type)
+void wire_narrow(uint16_t *words, const float *b, int n, enum wire wire)
 {
-	const uint16_t *a = in;
-	uint16_t *b = sum;
-	(void)type;
-	for (int i = 0; i < *n; i++)
-		b[i] = bfloat16_of(from_bfloat16(a[i]) + from_bfloat16(b[i]));
+	if (wire == WIRE_FLOAT16)
+		for (int i = 0; i < n; i++)
+			words[i] = half_of(b[i]);
+	else
+		for (int i = 0; i < n; i++)
+			words[i] = bfloat16_of(b[i]);
 }
 
-static void add_half(void *in, void *sum, int *n, MPI_Datatype *type)
+void wire_widen(float *b, const uint16_t *words, int n, enum wire wire)
 {
-	const uint16_t *a = in;
-	uint16_t *b = sum;
-	(void)type;
-	for (int i = 0; i < *n; i++)
-		b[i] = half_of(from_half(a[i]) + from_half(b[i]));
+	if (wire == WIRE_FLOAT16)
+		for (int i = 0; i < n; i++)
+			b[i] = from_half(words[i]);
+	else
+		for (int i = 0; i < n; i++)
+			b[i] = from_bfloat16(words[i]);
 }
 
-static int reduce(void *b, int n, MPI_Datatype type, MPI_Op op, int root, int rank)
+void wire_add(float *b, const void *values, int n, enum wire wire)
 {
-	if (root < 0)
-		return MPI_Allreduce(MPI_IN_PLACE, b, n, type, op, MPI_COMM_WORLD);
-	return MPI_Reduce(rank == root ? MPI_IN_PLACE : b, rank == root ? b : NULL, n, type, op, root, MPI_COMM_WORLD);
-}
-
-int wire_sum(float *b, int n, int root, int rank) { return reduce(b, n, MPI_FLOAT, MPI_SUM, root, rank); }
-
-int wire_sum_words(float *b, uint16_t *words, int n, int root, int rank, bool half)
-{
-	MPI_Op op;
-	int e = MPI_Op_create(half ? add_half : add_bfloat16, 1, &op);
-	if (e != MPI_SUCCESS)
-		return e;
-	for (int i = 0; i < n; i++)
-		words[i] = half ? half_of(b[i]) : bfloat16_of(b[i]);
-	e = reduce(words, n, MPI_UINT16_T, op, root, rank);
-	for (int i = 0; i < n; i++)
-		b[i] = half ? from_half(words[i]) : from_bfloat16(words[i]);
-	MPI_Op_free(&op);
-	return e;
+	const float *x = values;
+	const uint16_t *words = values;
+	if (wire == WIRE_FLOAT32)
+		for (int i = 0; i < n; i++)
+			b[i] += x[i];
+	else if (wire == WIRE_FLOAT16)
+		for (int i = 0; i < n; i++)
+			b[i] += from_half(words[i]);
+	else
+		for (int i = 0; i < n; i++)
+			b[i] += from_bfloat16(words[i]);
 }
 
 int wire_gather(float *b, const int *count, const int *first, int root, int rank)

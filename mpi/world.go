@@ -1,7 +1,7 @@
 // Package mpi is the only door to MPI: gompi starts and ends it, the calls that gompi lacks are bound here.
 //
 // All calls are made by one goroutine locked to its thread, in the order in which they were asked for; AllreduceStart returns at once, so
-// that buckets of gradients are reduced while the kernels' threads compute. Errors of MPI come back as Go errors.
+// that buckets of gradients are summed while the kernels' threads compute. Errors of MPI come back as Go errors.
 package mpi
 
 /*
@@ -27,11 +27,11 @@ static int local_rank(int *rank) {
 import "C"
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"runtime"
-	"slices"
 	"unsafe"
 
 	"hpcbert/lib/comm"
@@ -50,14 +50,14 @@ type World struct {
 	local int
 	host  string
 	calls chan func() // what the goroutine that owns MPI is asked to do
-	words []uint16    // of that goroutine: a bucket in 16 bits
+	sums              // of that goroutine
 }
 
 var _ comm.Comm = (*World)(nil)
 
 // Start initialises MPI and returns the communicator of all ranks; host is this node's name, for messages. End with Close.
 func Start(host string) (*World, error) {
-	w := &World{host: host, calls: make(chan func(), 64)}
+	w := &World{host: host, calls: make(chan func(), maxCalls)}
 	go w.serve()
 	err := w.do("MPI_Init", func() C.int {
 		gompi.Start(true)
@@ -71,29 +71,61 @@ func Start(host string) (*World, error) {
 	var local C.int
 	err = w.do("MPI_Comm_split_type", func() C.int { return C.local_rank(&local) })
 	w.local = int(local)
-	return w, err
+	return w, cmp.Or(err, w.prepareSums())
 }
+
+// maxCalls is how many calls may wait their turn before those who ask wait too: more than an update has buckets.
+const maxCalls = 1 << 14
 
 func (w *World) serve() {
 	runtime.LockOSThread()
-	for call := range w.calls {
+	for {
+		call, ok := w.next()
+		if !ok {
+			return
+		}
 		call()
 	}
 }
 
-type pending struct{ done chan error }
-
-// Wait returns when the call has ended.
-func (p *pending) Wait() error { return <-p.done }
-
-// start queues a call.
-func (w *World) start(name string, call func() C.int) *pending {
-	p := &pending{done: make(chan error, 1)}
-	w.calls <- func() { p.done <- w.mpiError(name, call()) }
-	return p
+// next returns the next call; until it comes the sums under way go on.
+func (w *World) next() (call func(), ok bool) {
+	for len(w.flying) > 0 {
+		select {
+		case call, ok = <-w.calls:
+			return call, ok
+		default:
+			w.advance()
+		}
+	}
+	call, ok = <-w.calls
+	return call, ok
 }
 
-func (w *World) do(name string, call func() C.int) error { return w.start(name, call).Wait() }
+// pending is a call that was asked for.
+type pending struct {
+	w    *World
+	done chan error
+}
+
+// Wait returns when the call has ended.
+func (p *pending) Wait() error {
+	p.w.waiters.Add(1)
+	defer p.w.waiters.Add(-1)
+	return <-p.done
+}
+
+func (w *World) newPending() *pending { return &pending{w, make(chan error, 1)} }
+
+// do makes a call after all that were asked for before.
+func (w *World) do(name string, call func() C.int) error {
+	p := w.newPending()
+	w.calls <- func() {
+		w.land(0)
+		p.done <- w.mpiError(name, call())
+	}
+	return p.Wait()
+}
 
 func (w *World) mpiError(call string, code C.int) error {
 	if code == C.MPI_SUCCESS {
@@ -151,33 +183,8 @@ func (w *World) AllreduceInt64(data []int64) error {
 	})
 }
 
-// AllreduceStart begins the sum of bucket over the ranks, in place. Buckets of about 4 MiB are fastest: Open MPI's temporary stays in cache.
-func (w *World) AllreduceStart(bucket []float32, wire comm.Wire) (comm.Handle, error) {
-	return w.sumStart("MPI_Allreduce", bucket, toAll, wire), nil
-}
-
-// ReduceStart begins the sum of bucket over the ranks, in place on root.
-func (w *World) ReduceStart(bucket []float32, root int, wire comm.Wire) (comm.Handle, error) {
-	return w.sumStart("MPI_Reduce", bucket, root, wire), nil
-}
-
 // toAll stands for every rank in place of a root.
 const toAll = -1
-
-func (w *World) sumStart(name string, bucket []float32, root int, wire comm.Wire) *pending {
-	return w.start(name, func() C.int {
-		if w.size == 1 {
-			return C.MPI_SUCCESS // nothing travels, nothing is rounded
-		}
-		return inPieces(len(bucket), func(i, n int) C.int {
-			if wire == comm.Float32 {
-				return C.wire_sum((*C.float)(&bucket[i]), C.int(n), C.int(root), C.int(w.rank))
-			}
-			w.words = slices.Grow(w.words[:0], n)[:n]
-			return C.wire_sum_words((*C.float)(&bucket[i]), (*C.uint16_t)(&w.words[0]), C.int(n), C.int(root), C.int(w.rank), wire == comm.Float16)
-		})
-	})
-}
 
 // AllGather copies each rank's stretch to all ranks.
 func (w *World) AllGather(data []float32, cuts []int) error {

@@ -11,8 +11,8 @@ import (
 	"hpcbert/lib/comm"
 )
 
-// bucketLen is the number of gradients that are reduced at once: 4 MiB, where Open MPI's temporary stays in cache.
-const bucketLen = 1 << 20
+// bucketLen is the number of gradients that are reduced at once, 1 MiB: what is left when the backward pass ends is soon sent.
+const bucketLen = 1 << 18
 
 // Reduction says how the gradients are summed over the ranks and who updates what; it changes nothing but rounding.
 type Reduction struct {
