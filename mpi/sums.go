@@ -19,9 +19,14 @@ import (
 )
 
 const (
-	maxSum    = 1 << 18                // values summed at once: 1 MiB, what is added stays in cache
-	maxFlying = 16                     // sums under way: while some wait for the slowest rank the others use the network
-	pause     = 100 * time.Microsecond // between looks at the network while the rank computes: looking all the time would cost it a core
+	maxSum    = 1 << 18 // values summed at once: 1 MiB, what is added stays in cache
+	maxFlying = 16      // sums under way: while some wait for another rank the others use the network
+)
+
+// Between looks at the network while the rank computes: looking all the time would cost it a core, and buffers hold what comes meanwhile.
+const (
+	shortPause = 50 * time.Microsecond
+	longPause  = time.Millisecond // after some in which nothing came
 )
 
 // sums are the sums of gradients under way. They end in the order of their start.
@@ -30,8 +35,9 @@ type sums struct {
 	flying  []*flight
 	started int
 	moved   C.bool
-	failed  error        // MPI, in one of them: nothing is known of the others
-	waiters atomic.Int32 // goroutines that wait for the end of a call
+	pause   time.Duration // before the next look
+	failed  error         // MPI, in one of them: nothing is known of the others
+	waiters atomic.Int32  // goroutines that wait for the end of a call
 }
 
 func (w *World) prepareSums() error {
@@ -93,6 +99,7 @@ func (w *World) fly(f *flight, piece []float32, root int, wire comm.Wire) {
 		f.done <- w.failed
 		return
 	}
+	w.pause = shortPause
 	f.number = w.started
 	w.started++
 	w.flying = append(w.flying, f)
@@ -114,8 +121,11 @@ func (w *World) advance() {
 	for len(w.flying) > 0 && !C.sums_flying(w.slots, w.flying[0].slot()) {
 		w.end(nil)
 	}
-	if len(w.flying) > 0 && !bool(w.moved) && w.waiters.Load() == 0 {
-		C.usleep(C.useconds_t(pause.Microseconds()))
+	if w.moved {
+		w.pause = shortPause
+	} else if len(w.flying) > 0 && w.waiters.Load() == 0 {
+		C.usleep(C.useconds_t(w.pause.Microseconds()))
+		w.pause = min(2*w.pause, longPause)
 	}
 }
 
