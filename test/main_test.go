@@ -139,6 +139,8 @@ type step struct {
 	GradientNorm float64 `json:"gradient_norm"`
 	Seconds      float64 `json:"seconds"`
 	GFLOPs       float64 `json:"gflop_per_s"`
+	LossScale    float64 `json:"loss_scale"`
+	Skipped      int     `json:"skipped_steps"`
 }
 
 // steps reads the logged steps of a run.

@@ -173,7 +173,7 @@ func TestPartsUnderMPI(t *testing.T) {
 	}
 	out := t.TempDir()
 	r := must(t, trainLine(2, out, "--steps 8 --save-every 0 --allreduce-precision fp16 --init-loss-scale 1048576"))
-	if lines := scaledSteps(t, out); lines[7].Skipped < 1 || strings.Count(r.stderr, "the gradients overflow with loss scale") != lines[7].Skipped {
+	if lines := steps(t, out); lines[7].Skipped < 1 || strings.Count(r.stderr, "the gradients overflow with loss scale") != lines[7].Skipped {
 		t.Errorf("a scale of 2^20 in half: %+v\n%s", lines, r.stderr)
 	}
 }
@@ -204,29 +204,6 @@ func contents(t *testing.T, path ...string) string {
 	return string(text)
 }
 
-// scaledStep is what metrics.jsonl tells of loss scaling.
-type scaledStep struct {
-	Step    int     `json:"step"`
-	Skipped int     `json:"skipped_steps"`
-	Scale   float64 `json:"loss_scale"`
-	Rate    float64 `json:"learning_rate"`
-}
-
-func scaledSteps(t *testing.T, out string) []scaledStep {
-	t.Helper()
-	var all []scaledStep
-	for line := range strings.Lines(contents(t, out, "metrics.jsonl")) {
-		var s scaledStep
-		if err := json.Unmarshal([]byte(line), &s); err != nil {
-			t.Fatal(err)
-		}
-		if s.Step > 0 {
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
 // The first updates overflow in half precision: they are skipped, use data up, and take no step; a run that is cut anywhere goes on to the
 // same bytes.
 func TestSkippedUpdates(t *testing.T) {
@@ -238,13 +215,13 @@ func TestSkippedUpdates(t *testing.T) {
 	}
 	whole := t.TempDir()
 	mustTrain(t, 2, whole, half)
-	lines := scaledSteps(t, whole)
+	lines := steps(t, whole)
 	if len(lines) != 6 || lines[0].Skipped < 2 || lines[5].Skipped <= lines[0].Skipped {
 		t.Fatalf("expected skips before the first step and, as the scale doubles every two, later: %+v", lines)
 	}
 	schedule := optim.Schedule{Name: "polynomial", Base: 6e-3, Warmup: 0.1, Degree: 0.5, Steps: 6}
 	for i, l := range lines {
-		if l.Step != i+1 || l.Rate != schedule.Rate(i+1) {
+		if l.Step != i+1 || l.LearningRate != schedule.Rate(i+1) {
 			t.Errorf("line %d: %+v", i+1, l)
 		}
 	}
