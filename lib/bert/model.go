@@ -133,6 +133,9 @@ func (m *Model) Close() {
 	m.owned = nil
 }
 
+// Limits are those of the model's micro-batches.
+func (m *Model) Limits() Limits { return m.limits }
+
 // Parameters returns the number of trained values, without the gaps of the arena.
 func (m *Model) Parameters() int {
 	n := 0

@@ -33,6 +33,9 @@ func (h Head) Check() error {
 	return nil
 }
 
+// Pools tells whether the head reads the pooled vectors.
+func (h Head) Pools() bool { return h.Kind != Span }
+
 // name is the parameters' in Hugging Face's models.
 func (h Head) name() string {
 	if h.Kind == Span {
@@ -86,7 +89,7 @@ func (p *taskHead) most(lim Limits) int {
 func (p *taskHead) planActivations(m *Model, a *arena) {
 	n := p.most(m.limits) * p.out
 	a.floats(n, &p.logits)
-	if p.Kind != Span {
+	if p.Pools() {
 		a.ints(m.limits.Sequences, &p.first)
 		a.values(m.limits.Sequences*p.in, &p.dropped)
 	}
@@ -113,7 +116,7 @@ func (p *taskHead) input(m *Model) kernels.Tensor {
 
 // forward makes the logits.
 func (p *taskHead) forward(m *Model) {
-	if drop := m.run.hiddenDrop(taskSite); p.Kind != Span && drop.P > 0 {
+	if drop := m.run.hiddenDrop(taskSite); p.Pools() && drop.P > 0 {
 		m.s.Dropout(p.dropped, m.scratch.pooled, m.run.samples, p.first, drop, m.run.b, p.in)
 	}
 	p.apply(m.s, p.logits, p.input(m), p.rows(m))

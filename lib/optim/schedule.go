@@ -15,6 +15,9 @@ import (
 //	cosine      Base * (1 + cos(π (p - Warmup) / (1 - Warmup))) / 2
 //	constant    Base
 //
+// A Whole linear one warms up over w = floor(Warmup * Steps) updates, at least one, then is Base * (Steps - update + 1) / (Steps - w): two
+// updates have the full rate, and the last one moves.
+//
 // As in the reference the polynomial's fall starts below the peak of the warm-up. All but the constant one have rate 0 at the last update
 // and after it. (The reference's cosine adds π instead of multiplying by it.)
 type Schedule struct {
@@ -23,6 +26,8 @@ type Schedule struct {
 	Warmup float64 `json:"warmup"` // part of the steps
 	Steps  int     `json:"steps"`
 	Degree float64 `json:"degree"` // of the polynomial; 0.5 in the reference
+
+	Whole bool `json:"whole_updates,omitempty"` // the linear one counts as PyTorch's trainers do
 }
 
 // falls are the schedules after their warm-up, as parts of the base rate.
@@ -35,6 +40,9 @@ var falls = map[string]func(s Schedule, p float64) float64{
 
 // Rate returns the learning rate of an update; updates count from 1.
 func (s Schedule) Rate(update int) float64 {
+	if s.Whole {
+		return s.whole(update)
+	}
 	p := min(1, float64(update)/float64(s.Steps))
 	if p < s.Warmup {
 		return s.Base * p / s.Warmup
@@ -42,11 +50,21 @@ func (s Schedule) Rate(update int) float64 {
 	return s.Base * falls[s.Name](s, p)
 }
 
+func (s Schedule) whole(update int) float64 {
+	warmup := max(1, int(s.Warmup*float64(s.Steps)))
+	if update <= warmup {
+		return s.Base * float64(update) / float64(warmup)
+	}
+	return s.Base * max(0, float64(s.Steps-update+1)) / float64(max(1, s.Steps-warmup))
+}
+
 // Check tells what is wrong with a schedule.
 func (s Schedule) Check() error {
 	switch {
 	case falls[s.Name] == nil:
 		return fault.Usagef("schedule %q: it is none of polynomial, linear, cosine, constant", s.Name)
+	case s.Whole && s.Name != "linear":
+		return fault.Usagef("schedule %q cannot count whole updates", s.Name)
 	case s.Steps < 1:
 		return fault.Usagef("schedule: %d steps", s.Steps)
 	case !(s.Warmup >= 0 && s.Warmup < 1):

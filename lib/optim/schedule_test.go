@@ -75,3 +75,29 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// The rates are those that finetune_glue.py's formula printed, with warm = max(1, int(0.1 * steps)):
+// [(s + 1) / warm if s < warm else max(0.0, (steps - s) / (steps - warm)) for s in range(steps)].
+func TestWholeUpdates(t *testing.T) {
+	for _, c := range []struct {
+		steps int
+		want  []float64
+	}{
+		{1, []float64{1}},
+		{4, []float64{1, 1, 2.0 / 3, 1.0 / 3, 0}},
+		{25, []float64{0.5, 1, 1, 22.0 / 23, 21.0 / 23}},
+	} {
+		s := Schedule{Name: "linear", Base: 2, Warmup: 0.1, Steps: c.steps, Whole: true}
+		if err := s.Check(); err != nil {
+			t.Error(err)
+		}
+		for i, want := range c.want {
+			if got := s.Rate(i + 1); math.Abs(got-2*want) > 1e-15 {
+				t.Errorf("%d updates, update %d: %v, expected %v", c.steps, i+1, got, 2*want)
+			}
+		}
+	}
+	if (Schedule{Name: "cosine", Base: 2, Steps: 4, Whole: true}).Check() == nil {
+		t.Error("a cosine counts whole updates")
+	}
+}
