@@ -136,7 +136,11 @@ func NewTask(opt Options, cfg *bert.Config, task Task, dev *kernels.Device, c co
 	if err = t.allocate(cfg, dev); err == nil {
 		err = t.start()
 	}
-	return t, comm.Together(c, err)
+	if err = comm.Together(c, err); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
 }
 
 // check makes a trainer without memory.
@@ -281,13 +285,21 @@ func (t *Trainer) Model() *bert.Model { return t.model }
 // Parameters returns the number of parameters.
 func (t *Trainer) Parameters() int { return t.model.Parameters() }
 
-// Close releases the device's memory.
+// Close releases the device's memory and the folder.
 func (t *Trainer) Close() {
 	t.saver.copy.close()
-	t.optimizer.Close()
-	t.own.squares.Close()
-	t.model.Close()
-	t.stream.Close()
+	if t.optimizer != nil {
+		t.optimizer.Close()
+	}
+	if t.own != nil {
+		t.own.squares.Close()
+	}
+	if t.model != nil {
+		t.model.Close()
+	}
+	if t.stream != nil {
+		t.stream.Close()
+	}
 	t.lock.Close()
 }
 
