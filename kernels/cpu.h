@@ -27,6 +27,11 @@ static inline int64_t min(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+static inline int64_t max(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
 static inline int64_t ceil_div(int64_t n, int64_t step)
 {
 	return (n + step - 1) / step;

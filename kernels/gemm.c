@@ -4,7 +4,7 @@
  * order (gemm_pack.c): B whole and in advance, A by the thread that uses it, a block of rows and a chunk of K at a time. The block of A stays
  * in L2. Of each panel of B a sliver of the chunk's depth stays in L1 while all rows of the block pass by (Goto, van de Geijn, "Anatomy of
  * High-Performance Matrix Multiplication", 2008). The sums of the panel's tiles stay in L1 or L2 from one sliver to the next, so that D is
- * touched once a chunk.
+ * touched once a chunk. Where a block has few rows, several chunks of A are held, and a panel of B is read through them in one go.
  *
  * Every element of D is summed over the slivers of K in order, and these depend on K alone; so the division of D into items of work, which
  * does depend on the threads, changes no bit.
@@ -15,6 +15,7 @@ enum {
 	GEMM_CHUNK = 768,       /* at most so many units of K at once: what a block of A holds of each row */
 	GEMM_BLOCK_ROWS = 144,  /* at most so many rows of A at once */
 	GEMM_WAITING = 2 << 20, /* at most so many sums of an item wait in scratch from one chunk to the next */
+	GEMM_UNROLL = 4,        /* units of depth in one go: the counting of so short a loop shows in its time */
 };
 
 /* One product, or the part of it whose columns n0..n1-1 and rows k0..k1-1 of B are packed. */
@@ -33,8 +34,11 @@ struct gemm_work {
 /* A block of A with a chunk of B: rows m0..m1-1 and columns n0..n1-1 of D, k0..k1-1 of K. */
 struct gemm_block {
 	int64_t m0, m1, n0, n1, k0, k1;
+	int64_t tiles;         /* that its rows are divided into */
 	int64_t depth, stride; /* units of the chunk; floats from one panel of a to the next */
-	float *a;       /* packed */
+	int64_t held0, held1;  /* of K: the chunks of A that are packed */
+	float *held;    /* they */
+	float *a;       /* the one at work */
 	float *partial; /* sums of one panel between two slivers, [block_rows, GEMM_COLUMNS] */
 	float *waiting; /* sums between two chunks, [block_rows, block_columns], unless they are in D */
 };
@@ -57,10 +61,12 @@ struct gemm_sliver {
 /* sums[m] += sum over k of a block of A in panels */
 INLINE void gemm_add_row_sums(float *sums, const float *panels, int64_t stride, int64_t m, int64_t depth, int pairs)
 {
-	for (int64_t first = 0; first < m; first += GEMM_ROWS, panels += stride) {
+	int64_t tiles = gemm_tiles_of(m);
+	for (int64_t tile = 0; tile < tiles; tile++, panels += stride) {
+		int64_t first = gemm_tile_row(tile, tiles, m);
 		vf partial[GEMM_ROWS] = {{0}}; /* VL units of depth side by side: lane i of the whole belongs to row i % GEMM_ROWS */
 		float lanes[GEMM_ROWS * VL];
-		int64_t whole = depth / VL * VL, rows = min(GEMM_ROWS, m - first);
+		int64_t whole = depth / VL * VL, rows = gemm_tile_row(tile + 1, tiles, m) - first;
 		for (int64_t i = 0; i < whole; i += VL)
 			for (int v = 0; v < GEMM_ROWS; v++)
 				partial[v] += gemm_unit_sum(vload(panels + i * GEMM_ROWS + v * VL), pairs);
@@ -87,53 +93,92 @@ INLINE vf gemm_row(const float *a, int64_t i, int r, int pairs)
 	return pairs ? vset_bits(a + i * GEMM_ROWS + r) : vset(a[i * GEMM_ROWS + r]);
 }
 
-/* One tile: out = a·b + start + from, with a in [depth][GEMM_ROWS], b in [depth][GEMM_COLUMNS]. Without from (NULL) it counts as 0. */
-INLINE void gemm_tile(float *out, int64_t ldo, const float *from, int64_t ldf, const float *start /* [GEMM_COLUMNS] */, const float *a,
-                      const float *b, int64_t depth, int pairs)
+/* What a tile of sums reads and writes: out = a·b + start + from, with a in [depth][GEMM_ROWS], b in [depth][GEMM_COLUMNS]. */
+struct gemm_tile {
+	float *out;
+	const float *from; /* NULL: counts as 0 */
+	int64_t ldo, ldf;
+	const float *start; /* [GEMM_COLUMNS] */
+	const float *a, *b;
+	int64_t depth;
+	const char *next; /* what is read soon, fetched into L2 on the way: all at once would keep this tile's own loads waiting */
+	int64_t ahead;    /* bytes of it */
+};
+
+INLINE void gemm_step(vf sum[GEMM_ROWS][GEMM_VECTORS], const float *a, const float *b, int64_t i, int rows, int pairs)
+{
+	vf column[GEMM_VECTORS];
+	UNROLL for (int v = 0; v < GEMM_VECTORS; v++)
+		column[v] = *(const vf *)(b + i * GEMM_COLUMNS + v * VL);
+	UNROLL for (int r = 0; r < rows; r++) {
+		vf row = gemm_row(a, i, r, pairs);
+		UNROLL for (int v = 0; v < GEMM_VECTORS; v++)
+			sum[r][v] = pairs ? vdot(sum[r][v], (vu)row, (vu)column[v]) : sum[r][v] + row * column[v];
+	}
+}
+
+/* One tile; rows and pairs are constants. */
+INLINE void gemm_tile(const struct gemm_tile *t, int rows, int pairs)
 {
 	vf sum[GEMM_ROWS][GEMM_VECTORS];
-	UNROLL for (int r = 0; r < GEMM_ROWS; r++)
+	UNROLL for (int r = 0; r < rows; r++)
 		UNROLL for (int v = 0; v < GEMM_VECTORS; v++)
 			sum[r][v] = (vf){0};
-#pragma GCC unroll 4 /* the counting of so short a loop shows in its time */
-	for (int64_t i = 0; i < depth; i++) {
-		vf column[GEMM_VECTORS];
-		UNROLL for (int v = 0; v < GEMM_VECTORS; v++)
-			column[v] = *(const vf *)(b + i * GEMM_COLUMNS + v * VL);
-		UNROLL for (int r = 0; r < GEMM_ROWS; r++) {
-			vf row = gemm_row(a, i, r, pairs);
-			UNROLL for (int v = 0; v < GEMM_VECTORS; v++)
-				sum[r][v] = pairs ? vdot(sum[r][v], (vu)row, (vu)column[v]) : sum[r][v] + row * column[v];
-		}
+	const float *a = t->a, *b = t->b;
+	const char *next = t->next;
+	int64_t i = 0, depth = t->depth, step = ceil_div(t->ahead, max(depth / GEMM_UNROLL, 1));
+	for (; i + GEMM_UNROLL <= depth; i += GEMM_UNROLL, next += step) {
+		__builtin_prefetch(next, 0, 2);
+		__builtin_prefetch(next + step / 2, 0, 2);
+		UNROLL for (int j = 0; j < GEMM_UNROLL; j++)
+			gemm_step(sum, a, b, i + j, rows, pairs);
 	}
+	for (; i < depth; i++)
+		gemm_step(sum, a, b, i, rows, pairs);
 	UNROLL for (int v = 0; v < GEMM_VECTORS; v++) {
-		vf first = vload(start + v * VL);
-		UNROLL for (int r = 0; r < GEMM_ROWS; r++)
+		vf first = vload(t->start + v * VL);
+		UNROLL for (int r = 0; r < rows; r++)
 			sum[r][v] += first;
 	}
-	if (from)
-		UNROLL for (int r = 0; r < GEMM_ROWS; r++)
+	if (t->from)
+		UNROLL for (int r = 0; r < rows; r++)
 			UNROLL for (int v = 0; v < GEMM_VECTORS; v++)
-				sum[r][v] += vload(from + r * ldf + v * VL);
-	UNROLL for (int r = 0; r < GEMM_ROWS; r++)
+				sum[r][v] += vload(t->from + r * t->ldf + v * VL);
+	UNROLL for (int r = 0; r < rows; r++)
 		UNROLL for (int v = 0; v < GEMM_VECTORS; v++)
-			vstore(out + r * ldo + v * VL, sum[r][v]);
+			vstore(t->out + r * t->ldo + v * VL, sum[r][v]);
 }
 
-typedef void gemm_tile_function(float *out, int64_t ldo, const float *from, int64_t ldf, const float *start, const float *a, const float *b,
-                                int64_t depth);
+typedef void gemm_tile_function(const struct gemm_tile *t);
 
-static __attribute__((noinline)) void gemm_tile_f32(float *out, int64_t ldo, const float *from, int64_t ldf, const float *start, const float *a,
-                                                    const float *b, int64_t depth)
-{
-	gemm_tile(out, ldo, from, ldf, start, a, b, depth, 0);
-}
+#define GEMM_TILE(rows) \
+	static __attribute__((noinline)) void gemm_tile_f32_##rows(const struct gemm_tile *t) \
+	{ \
+		gemm_tile(t, rows, 0); \
+	} \
+	static __attribute__((noinline)) void gemm_tile_pairs_##rows(const struct gemm_tile *t) \
+	{ \
+		gemm_tile(t, rows, 1); \
+	}
+GEMM_TILE(1)
+GEMM_TILE(2)
+GEMM_TILE(3)
+GEMM_TILE(4)
+#if GEMM_ROWS > 4
+GEMM_TILE(5)
+GEMM_TILE(6)
+#endif
 
-static __attribute__((noinline)) void gemm_tile_pairs(float *out, int64_t ldo, const float *from, int64_t ldf, const float *start, const float *a,
-                                                      const float *b, int64_t depth)
-{
-	gemm_tile(out, ldo, from, ldf, start, a, b, depth, 1);
-}
+/* The tiles of 1 to GEMM_ROWS rows. */
+static gemm_tile_function *const gemm_tile_functions[][GEMM_ROWS] = {
+#if GEMM_ROWS > 4
+	{gemm_tile_f32_1, gemm_tile_f32_2, gemm_tile_f32_3, gemm_tile_f32_4, gemm_tile_f32_5, gemm_tile_f32_6},
+	{gemm_tile_pairs_1, gemm_tile_pairs_2, gemm_tile_pairs_3, gemm_tile_pairs_4, gemm_tile_pairs_5, gemm_tile_pairs_6},
+#else
+	{gemm_tile_f32_1, gemm_tile_f32_2, gemm_tile_f32_3, gemm_tile_f32_4},
+	{gemm_tile_pairs_1, gemm_tile_pairs_2, gemm_tile_pairs_3, gemm_tile_pairs_4},
+#endif
+};
 
 /* d = the epilogue of n <= VL complete sums; pre, of d's type, is written or read as it says. */
 INLINE void gemm_finish_vector(const struct hpcbert_gemm *g, int64_t at, vf x, int64_t n, int32_t epilogue, int32_t dtype)
@@ -183,19 +228,12 @@ static void gemm_finish(const struct hpcbert_gemm *g, int64_t m, int64_t n, cons
 		gemm_finish_of(g, m, n, sums, rows, columns, HPCBERT_F32);
 }
 
-/* Fetches n floats into L2. */
-INLINE void gemm_fetch_panel(const float *p, int64_t n)
-{
-	for (int64_t i = 0; i < n; i += CACHE_LINE / (int64_t)sizeof(float))
-		__builtin_prefetch(p + i, 0, 2);
-}
-
 /* Fetches a tile of D or pre into L1, where hardware sees no pattern: it takes from memory about as long as a tile's sums take. */
-INLINE void gemm_fetch_tile(const void *matrix, const struct hpcbert_gemm *g, int64_t m, int64_t n)
+INLINE void gemm_fetch_tile(const void *matrix, const struct hpcbert_gemm *g, int64_t m, int64_t n, int64_t rows)
 {
 	const int64_t bytes = (int64_t)dtype_bytes(g->d_dtype);
 	const char *p = (const char *)matrix + (m * g->ldd + n) * bytes;
-	for (int r = 0; r < GEMM_ROWS; r++)
+	for (int64_t r = 0; r < rows; r++)
 		for (int64_t c = 0; c < GEMM_COLUMNS * bytes; c += CACHE_LINE)
 			__builtin_prefetch(p + r * g->ldd * bytes + c, 1);
 }
@@ -228,66 +266,97 @@ static struct gemm_sliver gemm_sliver(const struct gemm_work *w, const struct ge
 }
 
 /* Sums a tile of which only rows x columns are in D: where D is its place, by way of a copy. */
-static void gemm_edge(const struct gemm_work *w, const struct gemm_block *k, const struct gemm_sliver *v, int64_t row, const float *a,
-                      gemm_tile_function *tile, int64_t rows, int64_t columns)
+static void gemm_edge(const struct gemm_work *w, const struct gemm_block *k, const struct gemm_sliver *v, struct gemm_tile *t,
+                      gemm_tile_function *sum, int64_t rows, int64_t columns)
 {
 	float copy[GEMM_ROWS * GEMM_COLUMNS] = {0};
-	float *out = v->out.p + row * v->out.ld, *from = v->from.p ? v->from.p + row * v->from.ld : NULL;
-	int64_t ldo = v->out.ld, ldf = v->from.ld;
-	if (w->direct && from && v->begin == 0) {
-		gemm_copy(copy, GEMM_COLUMNS, from, ldf, rows, columns);
-		from = copy;
-		ldf = GEMM_COLUMNS;
+	struct gemm_sums out = {t->out, t->ldo};
+	if (w->direct && t->from && v->begin == 0) {
+		gemm_copy(copy, GEMM_COLUMNS, t->from, t->ldf, rows, columns);
+		t->from = copy;
+		t->ldf = GEMM_COLUMNS;
 	}
 	if (!w->direct || v->end < k->depth) {
-		tile(out, ldo, from, ldf, v->start, a, v->b, v->end - v->begin);
+		sum(t);
 		return;
 	}
-	tile(copy, GEMM_COLUMNS, from, ldf, v->start, a, v->b, v->end - v->begin);
-	gemm_copy(out, ldo, copy, GEMM_COLUMNS, rows, columns);
+	t->out = copy;
+	t->ldo = GEMM_COLUMNS;
+	sum(t);
+	gemm_copy(out.p, out.ld, copy, GEMM_COLUMNS, rows, columns);
+}
+
+/* What comes after a sliver: the panel's next one, as long as A is packed for it, then the next panel. */
+INLINE const float *gemm_next(const struct gemm_work *w, const struct gemm_block *k, const struct gemm_sliver *v)
+{
+	if (v->end < k->depth || k->k1 < k->held1)
+		return v->b + (v->end - v->begin) * GEMM_COLUMNS;
+	return v->b - (gemm_depth(k->k0 - k->held0, w->g->dtype) + v->begin) * GEMM_COLUMNS + w->panel_stride;
 }
 
 /* Sums all tiles of a panel, at column n, over a sliver. */
 static void gemm_tiles(const struct gemm_work *w, const struct gemm_block *k, const struct gemm_sliver *v, int64_t n)
 {
 	const struct hpcbert_gemm *g = w->g;
-	gemm_tile_function *tile = gemm_pairs(g->dtype) ? gemm_tile_pairs : gemm_tile_f32;
-	int64_t depth = v->end - v->begin, columns = min(GEMM_COLUMNS, k->n1 - n), tiles = ceil_div(k->m1 - k->m0, GEMM_ROWS);
-	int64_t ahead = ceil_div(depth * GEMM_COLUMNS, tiles); /* each tile fetches its share of the next sliver */
-	const float *next = v->end < k->depth ? v->b + depth * GEMM_COLUMNS : v->b - v->begin * GEMM_COLUMNS + w->panel_stride;
-	const float *a = k->a + v->begin * GEMM_ROWS;
+	gemm_tile_function *const *functions = gemm_tile_functions[gemm_pairs(g->dtype)];
+	int64_t depth = v->end - v->begin, columns = min(GEMM_COLUMNS, k->n1 - n), m = k->m1 - k->m0;
+	int64_t ahead = ceil_div(depth * GEMM_COLUMNS, k->tiles); /* each tile fetches its share of the next sliver */
+	const float *next = gemm_next(w, k, v);
 	int store = v->finish || (w->direct && v->end == k->depth);
-	for (int64_t row = 0; row < k->m1 - k->m0; row += GEMM_ROWS, next += ahead, a += k->stride) {
-		int64_t rows = min(GEMM_ROWS, k->m1 - k->m0 - row);
-		gemm_fetch_panel(next, ahead);
+	for (int64_t i = 0; i < k->tiles; i++) {
+		int64_t row = gemm_tile_row(i, k->tiles, m), rows = gemm_tile_row(i + 1, k->tiles, m) - row;
+		struct gemm_tile t = {.out = v->out.p + row * v->out.ld, .from = v->from.p ? v->from.p + row * v->from.ld : NULL, .ldo = v->out.ld,
+		                      .ldf = v->from.ld, .start = v->start, .a = k->a + i * k->stride + v->begin * GEMM_ROWS, .b = v->b, .depth = depth,
+		                      .next = (const char *)(next + i * ahead), .ahead = ahead * (int64_t)sizeof(float)};
 		if (store)
-			gemm_fetch_tile(g->d, g, k->m0 + row, n);
+			gemm_fetch_tile(g->d, g, k->m0 + row, n, rows);
 		if (v->finish && g->epilogue != HPCBERT_LINEAR)
-			gemm_fetch_tile(g->pre, g, k->m0 + row, n);
-		if (rows == GEMM_ROWS && columns == GEMM_COLUMNS)
-			tile(v->out.p + row * v->out.ld, v->out.ld, v->from.p ? v->from.p + row * v->from.ld : NULL, v->from.ld, v->start, a, v->b, depth);
+			gemm_fetch_tile(g->pre, g, k->m0 + row, n, rows);
+		if (columns == GEMM_COLUMNS)
+			functions[rows - 1](&t);
 		else
-			gemm_edge(w, k, v, row, a, tile, rows, columns);
+			gemm_edge(w, k, v, &t, functions[rows - 1], rows, columns);
 		if (v->finish)
 			gemm_finish(g, k->m0 + row, n, k->partial + row * GEMM_COLUMNS, rows, columns);
 	}
 }
 
-/* One chunk of K of an item. */
-static void gemm_chunk(const struct gemm_work *w, struct gemm_block *k)
+/* The i-th of the chunks of A that are held. */
+static void gemm_chunk(const struct gemm_work *w, struct gemm_block *k, int64_t i)
+{
+	k->k0 = k->held0 + i * w->chunk;
+	k->k1 = min(k->k0 + w->chunk, k->held1);
+	k->depth = gemm_depth(k->k1 - k->k0, w->g->dtype);
+	k->stride = gemm_a_stride(k->depth);
+	k->a = k->held + i * k->tiles * gemm_a_stride(gemm_depth(w->chunk, w->g->dtype));
+}
+
+/* Packs the chunk of A at work. */
+static void gemm_pack_chunk(const struct gemm_work *w, const struct gemm_block *k)
 {
 	const struct hpcbert_gemm *g = w->g;
 	int64_t row = g->a_transposed ? k->k0 : k->m0, column = g->a_transposed ? k->m0 : k->k0;
-	k->depth = gemm_depth(k->k1 - k->k0, g->dtype);
-	k->stride = gemm_a_stride(k->depth);
 	gemm_pack_a(k->a, k->stride, gemm_part(gemm_source(g->a, g->lda, g->dtype), row, column), g->a_transposed, k->m1 - k->m0, k->k1 - k->k0);
 	if (g->a_sums && k->n0 == 0)
 		gemm_add_row_sums(g->a_sums + k->m0, k->a, k->stride, k->m1 - k->m0, k->depth, gemm_pairs(g->dtype));
+}
+
+/* The part of an item that lies in the chunks of A held. */
+static void gemm_chunks(const struct gemm_work *w, struct gemm_block *k)
+{
+	int64_t chunks = ceil_div(k->held1 - k->held0, w->chunk);
+	for (int64_t i = 0; i < chunks; i++) {
+		gemm_chunk(w, k, i);
+		gemm_pack_chunk(w, k);
+	}
 	for (int64_t n = k->n0; n < k->n1; n += GEMM_COLUMNS)
-		for (int64_t begin = 0; begin < k->depth;) {
-			struct gemm_sliver v = gemm_sliver(w, k, n, begin);
-			gemm_tiles(w, k, &v, n);
-			begin = v.end;
+		for (int64_t i = 0; i < chunks; i++) {
+			gemm_chunk(w, k, i);
+			for (int64_t begin = 0; begin < k->depth;) {
+				struct gemm_sliver v = gemm_sliver(w, k, n, begin);
+				gemm_tiles(w, k, &v, n);
+				begin = v.end;
+			}
 		}
 }
 
@@ -297,12 +366,14 @@ static void gemm_item(void *arg, long item, int thread)
 	struct gemm_block k = {.m0 = item / w->column_blocks * w->block_rows, .n0 = w->n0 + item % w->column_blocks * w->block_columns};
 	k.m1 = min(k.m0 + w->block_rows, w->g->m);
 	k.n1 = min(k.n0 + w->block_columns, w->n1);
-	k.a = thread_scratch(w->stream, thread);
-	k.partial = k.a + GEMM_BLOCK;
+	k.tiles = gemm_tiles_of(k.m1 - k.m0);
+	k.held = thread_scratch(w->stream, thread);
+	k.partial = k.held + GEMM_BLOCK;
 	k.waiting = k.partial + GEMM_BLOCK_ROWS * GEMM_COLUMNS;
-	for (k.k0 = w->k0; k.k0 < w->k1; k.k0 = k.k1) {
-		k.k1 = min(k.k0 + w->chunk, w->k1);
-		gemm_chunk(w, &k);
+	int64_t chunks = max(GEMM_BLOCK / (k.tiles * gemm_a_stride(gemm_depth(w->chunk, w->g->dtype))), 1);
+	for (k.held0 = w->k0; k.held0 < w->k1; k.held0 = k.held1) {
+		k.held1 = min(k.held0 + chunks * w->chunk, w->k1);
+		gemm_chunks(w, &k);
 	}
 }
 

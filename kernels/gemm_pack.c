@@ -33,6 +33,18 @@ INLINE vf gemm_unit_sum(vf units, int pairs)
 	return pairs ? (vf)((vu)units << 16) + (vf)((vu)units & 0xffff0000) : units;
 }
 
+/* How many tiles m rows of A are divided into, and the first row of one. They are as even as can be: tiles of 5 rows and of 6, not of 6 and
+ * one of a single row that takes almost as long. */
+INLINE int64_t gemm_tiles_of(int64_t m)
+{
+	return ceil_div(m, GEMM_ROWS);
+}
+
+INLINE int64_t gemm_tile_row(int64_t tile, int64_t tiles, int64_t m)
+{
+	return tile * m / tiles;
+}
+
 /* A matrix in memory. */
 struct gemm_source {
 	const char *p;
@@ -193,11 +205,13 @@ INLINE void gemm_pack_rows(float *out, int width, struct gemm_source s, int64_t 
 /* m lanes of A[K,M] into panels, a few rows at a time: a panel alone would have its lines in few sets of the cache. */
 INLINE void gemm_pack_a_across(float *panels, int64_t stride, struct gemm_source a, int64_t m, int64_t k, int32_t dtype)
 {
-	const int64_t depth = gemm_depth(k, dtype), rows = gemm_pairs(dtype) ? 2 : 1;
+	const int64_t depth = gemm_depth(k, dtype), rows = gemm_pairs(dtype) ? 2 : 1, tiles = gemm_tiles_of(m);
 	for (int64_t i = 0; i < depth; i += GEMM_PACK_RUN)
-		for (int64_t first = 0; first < m; first += GEMM_ROWS)
-			gemm_pack_rows(panels + first / GEMM_ROWS * stride + i * GEMM_ROWS, GEMM_ROWS, gemm_part(a, i * rows, first), min(GEMM_ROWS, m - first),
+		for (int64_t tile = 0; tile < tiles; tile++) {
+			int64_t first = gemm_tile_row(tile, tiles, m);
+			gemm_pack_rows(panels + tile * stride + i * GEMM_ROWS, GEMM_ROWS, gemm_part(a, i * rows, first), gemm_tile_row(tile + 1, tiles, m) - first,
 			               min(GEMM_PACK_RUN, depth - i), k - i * rows, dtype);
+		}
 }
 
 INLINE void gemm_pack_a_of(float *panels, int64_t stride, struct gemm_source a, int transposed, int64_t m, int64_t k, int32_t dtype)
@@ -206,8 +220,11 @@ INLINE void gemm_pack_a_of(float *panels, int64_t stride, struct gemm_source a, 
 		gemm_pack_a_across(panels, stride, a, m, k, dtype);
 		return;
 	}
-	for (int64_t first = 0; first < m; first += GEMM_ROWS)
-		gemm_pack_along(panels + first / GEMM_ROWS * stride, GEMM_ROWS, gemm_part(a, first, 0), min(GEMM_ROWS, m - first), k, dtype);
+	int64_t tiles = gemm_tiles_of(m);
+	for (int64_t tile = 0; tile < tiles; tile++) {
+		int64_t first = gemm_tile_row(tile, tiles, m);
+		gemm_pack_along(panels + tile * stride, GEMM_ROWS, gemm_part(a, first, 0), gemm_tile_row(tile + 1, tiles, m) - first, k, dtype);
+	}
 }
 
 /* Floats from one panel of A to the next: an odd number of cache lines, so that panels written side by side do not share few sets of L1. */

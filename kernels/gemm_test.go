@@ -296,6 +296,26 @@ func TestGEMMLargeB(t *testing.T) {
 	})
 }
 
+// What a sequence gives must not depend on which others share its batch.
+func TestGEMMRowsAreWhatTheyAreAlone(t *testing.T) {
+	inEveryStorage(t, func(t *testing.T, m machine, dtype DType) {
+		const most, n, k = 40, 70, 1700 // several chunks
+		r := rand.New(rand.NewPCG(5, 5))
+		a, b := activation(t, m, dtype, normal(r, most*k, 0, 1)), activation(t, m, dtype, normal(r, n*k, 0, 1))
+		rows := func(count int) []float32 {
+			d := activation(t, m, dtype, make([]float32, count*n))
+			m.GEMM(GEMM{D: d, A: a, B: b, BLayout: BNK, M: count, N: n, K: k})
+			return read(t, m, d)
+		}
+		all := rows(most)
+		for count := 1; count < most; count++ {
+			if !slices.Equal(rows(count), all[:count*n]) {
+				t.Errorf("%d rows differ from the first ones of %d", count, most)
+			}
+		}
+	})
+}
+
 func TestGEMMThreads(t *testing.T) {
 	for i, epilogue := range slices.Repeat([]Epilogue{Linear, ThenGELU}, len(storages)) {
 		c := gemmCase{m: 431, n: 300, k: 1500, layout: BKN, transposed: true, accumulate: epilogue == Linear, rowSums: true, epilogue: epilogue, dtype: storages[i/2]}
