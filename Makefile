@@ -14,11 +14,12 @@
 #   make lint       gofmt, go vet, staticcheck, shellcheck, gcc -Wall -Wextra -Werror
 #   make bench      speed of every operation and of training steps on this CPU, % of its ceilings: a table, and build/bench.csv
 #   make bench-torch  the same training data through bertrain and through PyTorch, in turns (skips without torch and transformers)
+#   make bench-infer  inference by size of batch, beside ONNX Runtime's, in turns (skips without onnxruntime, torch and transformers)
 #   make bench-data DATA=FOLDER  speed of the data programs beside that of the original's, in turns: a table, and build/bench-data.tsv
 #   make install    copy programs, manual pages, configurations and job scripts below PREFIX
 #
 # Variables: DATA=folder of real data for the checks that need it (skipped without), MINILM=folder of real BERT weights, PREFIX=/usr/local,
-# BENCH=options of the program of bench (--help lists them) or bench-torch, PYTHON=interpreter that has the peers,
+# BENCH=options of the program of bench (--help lists them), bench-torch or bench-infer, PYTHON=interpreter that has the peers,
 # NVIDIA_BERT=folder of the original's programs (bench-data).
 
 PREFIX ?= /usr/local
@@ -43,7 +44,7 @@ AVX512_PACKAGES := busybox-static isolinux syslinux-common xorriso cpio
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: all build deps demo real test test-slow test-arm64 test-avx512 test-overlap test-ranks test-slurm lint bench bench-torch bench-data install clean
+.PHONY: all build deps demo real test test-slow test-arm64 test-avx512 test-overlap test-ranks test-slurm lint bench bench-torch bench-infer bench-data install clean
 
 all: build
 
@@ -114,6 +115,10 @@ bench: deps
 
 bench-torch: build
 	test/bench-torch.sh "$(PYTHON)" "$(DATA)" $(BENCH)
+
+bench-infer: build
+	$(GO) build -ldflags '-X hpcbert/lib/cli.Version=$(VERSION)' -o build/bench ./test/bench
+	test/bench-infer.sh "$(PYTHON)" "$(DATA)" $(BENCH)
 
 bench-data: build
 	test/bench-data.sh "$(PYTHON)" "$(DATA)"

@@ -79,6 +79,20 @@ func median(values []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
+// percentile returns the smallest value that at least p per cent of the values do not exceed.
+func percentile(values []float64, p int) float64 {
+	v := slices.Sorted(slices.Values(values))
+	return v[max(0, (len(v)*p+99)/100-1)]
+}
+
+func sum(values []float64) float64 {
+	total := 0.0
+	for _, v := range values {
+		total += v
+	}
+	return total
+}
+
 // peak returns the ceiling of what computes in a precision.
 func (b *bench) peak(dtype kernels.DType) func(*kernels.Stream) float64 {
 	return func(s *kernels.Stream) float64 { return s.PeakGFLOPS(dtype) }

@@ -2,10 +2,10 @@
 //
 // Synopsis
 //
-//	bench [option...] [op|step|sweep...]
+//	bench [option...] [op|step|sweep|infer...]
 //
-// Bench measures each operation (op) and whole updates (step), or how the time of a micro-batch grows with its sequences (sweep), and writes
-// a table and, to -o, the same figures as CSV. Ceilings are measured between the runs that they judge: multiply-adds in registers for what
+// Bench measures each operation (op) and whole updates (step), how the time of a micro-batch grows with its sequences (sweep), or how fast an
+// encoder reads the lines of a text (infer), and writes a table and, to -o, the same figures as CSV. Ceilings are measured between the runs that they judge: multiply-adds in registers for what
 // computes, a copy of arrays far beyond every cache for what moves memory.
 //
 // Exit status: 0 all measured; 1 failed; 2 wrong usage.
@@ -26,15 +26,18 @@ import (
 
 var program = cli.Program{
 	Name:    "bench",
-	Args:    "[op|step|sweep...]",
+	Args:    "[op|step|sweep|infer...]",
 	Summary: "measures operations and whole training steps on this machine",
 	Help: `Without an argument: op and step. Times are medians. An operation is judged by the multiply-adds in registers of the same precision, or by a copy of arrays far beyond every cache, measured between its runs. A step is an update: forward and backward of all micro-batches with dropout, LAMB, weights packed anew; MFU is the model's operations without padding over the peak. Each step is measured in a process of its own, which gives its peak memory.
+
+infer reads --text, one record a line, a tab between two segments, and takes the records in batches, in their order and without padding: the percentiles of a batch's time and the records a second, of --updates rounds after one round that warms up. reference_per_s is what the original's programs would print: of the first round, the first batch of a cold model included.
 
 The column others is how many cores other processes used meanwhile; a block of an operation's runs is repeated while that exceeds 0.1.`,
 	Examples: `
   build/bench
   build/bench --config configs/model/base.json --precision fp32 --seq 128 step
   build/bench --only gemm op
+  build/bench --vocab vocab.txt --text sentences.txt --batch 1 --batch 8 infer
   build/bench --quick`,
 }
 
@@ -42,11 +45,15 @@ type options struct {
 	cli.Common
 	Config       []string `long:"config" value-name:"FILE" description:"model shape; may be repeated (default: configs/model/base.json and large.json)"`
 	Precision    []string `long:"precision" value-name:"P" description:"fp32, bf16 or fp16; may be repeated (default: fp32, bf16)"`
-	Seq          []int    `long:"seq" value-name:"N" description:"tokens of a sequence; may be repeated (default: 128 and 512; sweep: 128)"`
+	Seq          []int    `long:"seq" value-name:"N" description:"tokens of a sequence; may be repeated (default: 128 and 512; sweep: 128; infer, where it is the most of a record: 128)"`
 	Tokens       int      `long:"tokens" value-name:"N" default:"4096" description:"tokens of a micro-batch"`
 	MicroBatches int      `long:"micro-batches" value-name:"N" default:"8" description:"micro-batches of an update"`
-	Updates      int      `long:"updates" value-name:"N" default:"3" description:"updates to measure"`
+	Updates      int      `long:"updates" value-name:"N" default:"3" description:"updates to measure; infer: rounds"`
 	Checkpoint   bool     `long:"checkpoint-activations" description:"step, sweep: keep the layers' inputs alone, as bertrain does with this option"`
+	Text         string   `long:"text" value-name:"FILE" description:"infer: records, one a line, a tab between two segments"`
+	Vocab        string   `long:"vocab" value-name:"FILE" description:"infer: vocabulary"`
+	Records      int      `long:"records" value-name:"N" default:"64" description:"infer: so many of them"`
+	Batch        []int    `long:"batch" value-name:"N" description:"infer: records of a batch; may be repeated (default: 1, 2, 4, 8)"`
 	Only         string   `long:"only" value-name:"TEXT" description:"operations whose name holds TEXT"`
 	Quick        bool     `long:"quick" description:"one short run of everything: shows that it works, not how fast it is"`
 	Output       string   `short:"o" long:"output" value-name:"FILE" default:"build/bench.csv" description:"CSV file to write"`
@@ -58,12 +65,12 @@ func main() {
 }
 
 // groups are what can be measured.
-var groups = []string{"op", "step", "sweep"}
+var groups = []string{"op", "step", "sweep", "infer"}
 
 func (o *options) check(args []string) error {
 	for _, group := range args {
 		if !slices.Contains(groups, group) {
-			return fault.Usagef("%q: must be op, step or sweep", group)
+			return fault.Usagef("%q: must be op, step, sweep or infer", group)
 		}
 	}
 	for _, p := range o.Precision {
@@ -73,6 +80,14 @@ func (o *options) check(args []string) error {
 	}
 	if o.Tokens < 1 || o.MicroBatches < 1 || o.Updates < 1 {
 		return fault.Usagef("--tokens, --micro-batches and --updates must be at least 1")
+	}
+	for _, n := range append([]int{o.Records}, o.Batch...) {
+		if n < 1 {
+			return fault.Usagef("--records and --batch must be at least 1")
+		}
+	}
+	if slices.Contains(args, "infer") && (o.Text == "" || o.Vocab == "") {
+		return fault.Usagef("infer needs --text and --vocab")
 	}
 	for _, n := range o.Seq {
 		if n < 8 || n > o.Tokens {
@@ -119,9 +134,12 @@ func (o *options) defaults(args []string) []string {
 	}
 	if len(o.Seq) == 0 {
 		o.Seq = []int{128, 512}
-		if slices.Equal(args, []string{"sweep"}) {
+		if !slices.Contains(args, "op") && !slices.Contains(args, "step") {
 			o.Seq = o.Seq[:1]
 		}
+	}
+	if len(o.Batch) == 0 {
+		o.Batch = []int{1, 2, 4, 8}
 	}
 	if o.Quick {
 		o.Tokens, o.MicroBatches, o.Updates = slices.Max(o.Seq), 1, 1
@@ -147,7 +165,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	defer b.close()
 	for _, group := range args {
 		for _, s := range shapes {
-			err := map[string]func(context.Context, shape) error{"op": b.operations, "step": b.steps, "sweep": b.sweeps}[group](ctx, s)
+			err := map[string]func(context.Context, shape) error{"op": b.operations, "step": b.steps, "sweep": b.sweeps, "infer": b.inferences}[group](ctx, s)
 			if err != nil {
 				return err
 			}

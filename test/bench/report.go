@@ -22,20 +22,23 @@ type row struct {
 	kind, name, model, precision, shape string
 	state                               string // "ok" or "unsupported"
 	runs                                int
-	seconds                             float64 // median: of a call, of an update, of a micro-batch's forward and backward
+	seconds                             float64 // median: of a call, of an update, of a micro-batch's forward and backward, of a batch's inference
 	rate                                float64
 	unit                                string // of rate and ceiling: GFLOP/s or GB/s
 	ceiling                             float64
 	sequences, tokens                   float64 // a second
 	forward, backward, optimiser        float64 // seconds of an update
 	deviation                           float64 // per cent from the line of a sweep
+	p95, p99                            float64 // seconds of a batch
+	reference                           float64 // sequences a second as the original would count them
 	memory                              int64   // bytes
 	others                              float64
 }
 
 // columns are those of the CSV; a number that is 0 stays empty.
 var columns = []string{"kind", "name", "model", "precision", "shape", "state", "runs", "ms", "rate", "unit", "ceiling", "percent", "sequences_per_s",
-	"tokens_per_s", "forward_ms", "backward_ms", "optimiser_ms", "deviation_percent", "memory_mib", "others", "cpu", "device", "threads", "cores", "date", "commit"}
+	"tokens_per_s", "forward_ms", "backward_ms", "optimiser_ms", "deviation_percent", "p95_ms", "p99_ms", "reference_per_s", "memory_mib", "others",
+	"cpu", "device", "threads", "cores", "date", "commit"}
 
 func (r row) record(about []string) []string {
 	percent := 0.0
@@ -48,7 +51,7 @@ func (r row) record(about []string) []string {
 	}
 	record := []string{r.kind, r.name, r.model, r.precision, r.shape, r.state, number(float64(r.runs)), number(1e3 * r.seconds), number(r.rate), r.unit,
 		number(r.ceiling), number(percent), number(r.sequences), number(r.tokens), number(1e3 * r.forward), number(1e3 * r.backward), number(1e3 * r.optimiser),
-		number(r.deviation), number(float64(r.memory >> 20)), others}
+		number(r.deviation), number(1e3 * r.p95), number(1e3 * r.p99), number(r.reference), number(float64(r.memory >> 20)), others}
 	return append(record, about...)
 }
 
@@ -109,6 +112,8 @@ var tables = []struct {
 	{"op", "operations", []string{"name", "model", "precision", "shape", "state", "ms", "rate", "unit", "ceiling", "percent", "others"}},
 	{"step", "updates; rate in GFLOP/s, percent = MFU", []string{"name", "model", "precision", "shape", "state", "sequences_per_s", "tokens_per_s", "rate", "ceiling", "percent", "ms",
 		"forward_ms", "backward_ms", "optimiser_ms", "memory_mib", "others"}},
+	{"infer", "inference; ms = median of a batch", []string{"name", "model", "precision", "shape", "state", "ms", "p95_ms", "p99_ms", "sequences_per_s", "tokens_per_s", "reference_per_s",
+		"memory_mib", "others"}},
 	{"sweep", "forward and backward of a micro-batch, and the line through them", []string{"name", "model", "precision", "shape", "state", "ms", "sequences_per_s", "percent", "deviation_percent", "others"}},
 }
 
