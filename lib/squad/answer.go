@@ -52,6 +52,7 @@ type Guess struct {
 	Text        string
 	Probability float64 // among the guesses
 	Start, End  float64 // scores
+	First, Last int     // words of the context that it is taken from; -1: of none
 }
 
 // Answer is the answer to a question. An empty text says that there is none.
@@ -140,7 +141,9 @@ func (t *texts) guesses(e Example, w *Window, s Scores) (found []Guess) {
 		text := t.text(e.Context, w, p)
 		if !seen[text] {
 			seen[text] = true
-			found = append(found, Guess{Text: text, Start: p.startScore, End: p.endScore})
+			first, _ := w.Word(p.start)
+			last, _ := w.Word(p.end)
+			found = append(found, Guess{Text: text, Start: p.startScore, End: p.endScore, First: first, Last: last})
 		}
 	}
 	return found
@@ -185,12 +188,12 @@ func best(scores []float64, n int) []int {
 // choose ranks the guesses of a question and takes the answer.
 func (t *texts) choose(id string, guesses []Guess, none null) Answer {
 	if t.Null {
-		guesses = append(guesses, Guess{Start: none.start, End: none.end})
+		guesses = append(guesses, Guess{Start: none.start, End: none.end, First: -1, Last: -1})
 	}
 	slices.SortStableFunc(guesses, func(a, b Guess) int { return cmp.Compare(b.Start+b.End, a.Start+a.End) })
 	guesses = guesses[:min(len(guesses), t.NBest)]
 	if len(guesses) == 0 {
-		guesses = []Guess{{Text: "empty"}} // the reference's word for it
+		guesses = []Guess{{Text: "empty", First: -1, Last: -1}} // the reference's word for it
 	}
 	weigh(guesses)
 	a := Answer{ID: id, NBest: guesses, Text: guesses[0].Text}

@@ -41,3 +41,23 @@ func TestDistinct(t *testing.T) {
 		t.Errorf("%+v, expected %+v", got, want)
 	}
 }
+
+func TestLocate(t *testing.T) {
+	c := Ask("", "", "Ünder  the\tbig 𝒜 tree.").Context
+	for name, x := range map[string]struct {
+		guess      Guess
+		start, end int
+		found      bool
+	}{
+		"several words, other white space": {Guess{Text: "the big 𝒜", First: 1, Last: 3}, 7, 16, true},
+		"a part of a word":                 {Guess{Text: "der", First: 0, Last: 0}, 2, 5, true},
+		"the last word without its mark":   {Guess{Text: "tree", First: 4, Last: 4}, 17, 21, true},
+		"parts of two words":               {Guess{Text: "r t", First: 0, Last: 1}, 4, 8, true},
+		"another text":                     {Guess{Text: "big", First: 0, Last: 1}, 0, 0, false},
+		"no answer":                        {Guess{First: -1, Last: -1}, 0, 0, false},
+	} {
+		if start, end, found := c.Locate(x.guess); start != x.start || end != x.end || found != x.found {
+			t.Errorf("%s: %d to %d, %v; expected %d to %d, %v", name, start, end, found, x.start, x.end, x.found)
+		}
+	}
+}

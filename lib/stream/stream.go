@@ -274,6 +274,9 @@ func (w *Writer) WriteString(s string) (int, error) {
 	return n, w.wrap(err)
 }
 
+// Flush hands on what was written: for a reader that waits for an answer.
+func (w *Writer) Flush() error { return w.wrap(w.buf.Flush()) }
+
 func (w *Writer) wrap(err error) error {
 	if err == nil {
 		return nil
