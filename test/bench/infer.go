@@ -76,15 +76,18 @@ func (b *bench) records(s shape) ([]record, error) {
 	return all, nil
 }
 
-// newRecord makes [CLS] a [SEP], or [CLS] a [SEP] b [SEP] of a line "a TAB b", of at most so many tokens: the end of the last text is cut off.
+// newRecord makes [CLS] a [SEP], or [CLS] a [SEP] b [SEP] of a line "a TAB b", of at most so many tokens: the ends are cut off.
 func newRecord(e *wordpiece.Encoder, v *wordpiece.Vocabulary, line string, most int) record {
 	r := record{ids: []int32{v.Cls}}
 	first, second, pair := strings.Cut(line, "\t")
-	r.add(e.IDs(first), most, v.Sep)
-	r.second = len(r.ids)
-	if pair {
-		r.add(e.IDs(second), most, v.Sep)
+	if !pair {
+		r.add(e.IDs(first), most, v.Sep)
+		r.second = len(r.ids)
+		return r
 	}
+	r.add(e.IDs(first), most-1, v.Sep) // the second [SEP] has its place
+	r.second = len(r.ids)
+	r.add(e.IDs(second), most, v.Sep)
 	return r
 }
 
