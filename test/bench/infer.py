@@ -36,10 +36,10 @@ def options():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--pad", action="store_true", help="peers: pad to the longest record that may be, 128 tokens or SQuAD's 384")
     p.add_argument("--torch", action="store_true", help="PyTorch, too")
+    p.add_argument("--onnx", help="file of the encoder in ONNX; it is made when it is missing (default: made each time)")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--peer", choices=("onnxruntime", "torch"), help=argparse.SUPPRESS)  # this process is one
     p.add_argument("--seq", type=int, default=128, help=argparse.SUPPRESS)
-    p.add_argument("--onnx", help=argparse.SUPPRESS)
     p.add_argument("-o", "--output", default="build/bench-infer.csv")
     o = p.parse_args()
     o.batch = o.batch or [1, 2, 4, 8]
@@ -163,7 +163,7 @@ def ours(o, text, seq, work):
 
 def theirs(o, who, text, seq, work):
     command = [sys.executable, os.path.abspath(__file__), "--peer", who, "--text", text, "--vocab", o.vocab, "--config", o.config, "--seq", str(seq), "--records", str(o.records),
-               "--threads", str(o.threads), "--onnx", os.path.join(work, "encoder.onnx")] + [f"--batch={n}" for n in o.batch] + ["--pad"] * o.pad
+               "--threads", str(o.threads), "--onnx", o.onnx] + [f"--batch={n}" for n in o.batch] + ["--pad"] * o.pad
     return [json.loads(line) for line in run(command).splitlines() if line.startswith("{")]
 
 
@@ -194,7 +194,9 @@ def main():
     o.vocab = o.vocab or os.path.join(o.data, "wordpiece/vocab/bert-base-uncased-vocab.txt")
     rows = []
     with tempfile.TemporaryDirectory(prefix="infer-") as work:
-        export(o, os.path.join(work, "encoder.onnx"))
+        o.onnx = o.onnx or os.path.join(work, "encoder.onnx")
+        if not os.path.exists(o.onnx):
+            export(o, o.onnx)
         for name in ["text"] if o.text else o.set or ["wiki"]:
             rows += compare(o, name, work)
     about = {"cpu": cpu_model(), "device": o.device, "threads": o.threads, "date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": commit()}
