@@ -124,9 +124,9 @@ bench-data: build
 	test/bench-data.sh "$(PYTHON)" "$(DATA)"
 
 install: build
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/hpcbert/model share/hpcbert/recipe share/hpcbert/machine share/hpcbert/sub)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/hpcbert/model share/hpcbert/recipe share/hpcbert/machine share/hpcbert/glue share/hpcbert/squad share/hpcbert/sub)
 	install -m 755 $(addprefix bin/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin
-	for d in model recipe machine; do install -m 644 configs/$$d/*.json $(DESTDIR)$(PREFIX)/share/hpcbert/$$d || exit 1; done
+	for d in model recipe machine glue squad; do install -m 644 configs/$$d/*.json $(DESTDIR)$(PREFIX)/share/hpcbert/$$d || exit 1; done
 	install -m 755 sub/*.sub sub/*.sh $(DESTDIR)$(PREFIX)/share/hpcbert/sub
 	@for t in $(TOOLS); do SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) bin/$$t --man > $(DESTDIR)$(PREFIX)/share/man/man1/$$t.1 || exit 1; done
 

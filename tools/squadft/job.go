@@ -14,6 +14,9 @@ import (
 	"hpcbert/lib/stream"
 )
 
+// head says for each token how likely an answer starts there, and ends.
+var head = finetune.Head{Kind: finetune.Span, Outputs: 2}
+
 // job is a run on one rank.
 type job struct {
 	*options
@@ -26,7 +29,7 @@ type job struct {
 
 // run trains, answers and marks with one seed. The marks are those of all ranks; there are none where nothing could be marked.
 func (j *job) run(ctx context.Context, seed uint64, out string) ([]launch.Result, error) {
-	s, err := j.Begin(ctx, j.env, j.comm, j.Training(j.env, j.model, seed, out), j.model, finetune.Head{Kind: finetune.Span}, j.training, j.stop)
+	s, err := j.Begin(ctx, j.env, j.comm, j.Training(j.env, j.model, seed, out), j.model, head, j.training, j.stop)
 	if err != nil {
 		return nil, err
 	}

@@ -163,7 +163,7 @@ func (o *options) work(ctx context.Context, env *cli.Env, c comm.Comm, stop *cli
 	}
 	j := &job{options: o, task: task, model: m, env: env, comm: c, stop: stop}
 	if o.DryRun {
-		return j.dryRun()
+		return j.dryRun(ctx)
 	}
 	return o.EachSeed(env, c, func(seed uint64, out string) ([]launch.Result, error) { return j.run(ctx, seed, out) })
 }

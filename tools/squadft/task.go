@@ -91,7 +91,10 @@ func (t *task) answerable() int {
 func sequences(windows []squad.Window) []finetune.Example {
 	all := make([]finetune.Example, len(windows))
 	for i, w := range windows {
-		all[i] = finetune.Example{IDs: w.IDs, Second: w.Second, Start: w.Start, End: w.End}
+		all[i] = finetune.Example{IDs: w.IDs, Second: w.Second}
+		if w.Start <= w.End { // an answer without any piece, as of signs that tokenizing drops, is none
+			all[i].Start, all[i].End = w.Start, w.End
+		}
 	}
 	return all
 }
