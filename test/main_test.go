@@ -67,7 +67,7 @@ func run(t *testing.T, cmd *exec.Cmd) result {
 
 var templateVariables = map[string]bool{"PHASE": true, "DATA": true, "OUT": true, "CONFIG": true, "BATCHSIZE": true, "MICROBATCH": true, "PRECISION": true, "CHECKPOINT_ACTIVATIONS": true, "LR": true, "WARMUP": true, "STEPS": true, "SAVE_EVERY": true, "SEED": true, "PHASE1": true, "LAUNCHER": true, "RANKS_PER_NODE": true, "DRYRUN": true, "RETRIES": true, "RECIPE": true, "MACHINE": true, "IMAGE": true, "CONTAINER": true, "MOUNTS": true, "BIND": true, "IB": true,
 	"WIKI": true, "BOOKS": true, "TEXT": true, "VOCAB": true, "TRAIN": true, "TEST": true, "FRACTION": true, "PHASES": true, "DUPE": true, "CASED": true, "RULES": true, "MODEL": true, "KEEP": true,
-	"INIT": true, "MODE": true, "VERSION": true, "SQUAD_DIR": true, "TRAIN_FILE": true, "PREDICT_FILE": true, "SEEDS": true, "MAX_STEPS": true, "WARMUP": true, "EPOCHS": true, "TASK": true, "GLUE_DIR": true}
+	"INIT": true, "MODE": true, "VERSION": true, "SQUAD_DIR": true, "TRAIN_FILE": true, "PREDICT_FILE": true, "SEEDS": true, "MAX_STEPS": true, "EPOCHS": true, "TASK": true, "GLUE_DIR": true}
 
 // environment is this process's without what the job template reads: make passes DATA=... of its command line on.
 func environment() []string {
