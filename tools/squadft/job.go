@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"hpcbert/lib/cli"
 	"hpcbert/lib/comm"
@@ -38,13 +39,17 @@ func (j *job) run(ctx context.Context, seed uint64, out string) ([]launch.Result
 		j.env.Summaryf("%s, to %s", j.task, out)
 		return nil, nil
 	}
+	began := time.Now()
 	scores, err := s.Predict(ctx, "answers", j.predicting)
 	if err != nil {
 		return nil, err
 	}
+	took := time.Since(began)
 	var result *squad.Result
 	if j.comm.Rank() == 0 { // the others would make the same
-		result, err = j.answer(ctx, scores, out)
+		if result, err = j.answer(ctx, scores, out); err == nil {
+			err = j.log(began, took, result)
+		}
 	}
 	if err := comm.Together(j.comm, err); err != nil || result == nil {
 		return nil, err

@@ -40,7 +40,8 @@
 //	--do_eval            marks by itself; --eval_script is never read. Without --do_predict it writes no files
 //	--fp16, --amp        --precision fp16
 //	--skip_checkpoint    saves nothing
-//	--verbose_logging    -v
+//	--verbose_logging    tells which questions are not trained on, as -v does
+//	--json-summary FILE  the original's log, appended
 //	--skip_cache, --cache_dir   there is no cache
 //	--bert_model, --use_env   never read
 //
@@ -169,9 +170,13 @@ func (o *options) work(ctx context.Context, env *cli.Env, c comm.Comm, stop *cli
 }
 
 // say tells how many of what there are.
-func (t *task) say(env *cli.Env) {
+func (t *task) say(env *cli.Env, detail bool) {
+	tell := env.Debugf
+	if detail {
+		tell = env.Infof
+	}
 	for _, d := range t.dropped {
-		env.Debugf("question %s is not trained on: its answer %q is not in %q", d.ID, d.Answer, d.Found)
+		tell("question %s is not trained on: its answer %q is not in %q", d.ID, d.Answer, d.Found)
 	}
 	if n := len(t.dropped); n > 0 {
 		env.Warnf("%d question(s) are not trained on: their answers are not where they should be in the context (-v lists them)", n)

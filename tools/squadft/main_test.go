@@ -178,6 +178,33 @@ func TestDryRunWritesNothing(t *testing.T) {
 	}
 }
 
+// The line is that of the original's run_squad.sh, with its other flags added; the model is small, and the half precision left out.
+func TestTheOriginalsCommandLine(t *testing.T) {
+	dir, _ := small(t, true)
+	line := `--init_checkpoint=DIR/start --do_train --train_file=DIR/train.json --train_batch_size=4 --do_predict --predict_file=DIR/dev.json --predict_batch_size=4 --do_eval
+		--eval_script=evaluate-v2.0.py --do_lower_case --bert_model=bert-large-uncased --learning_rate=5e-3 --warmup_proportion=0.1 --seed=1 --num_train_epochs=2.0 --max_seq_length=16
+		--doc_stride=4 --max_query_length=8 --n_best_size=5 --max_answer_length=3 --output_dir=DIR/out --vocab_file=DIR/vocab.txt --config_file=DIR/config.json --max_steps=-1
+		--gradient_accumulation_steps=2 --log_freq=50 --loss_scale=0 --json-summary=DIR/log.json --version_2_with_negative --null_score_diff_threshold=0.5 --verbose_logging --no_cuda
+		--local_rank=-1 --use_env --skip_checkpoint --skip_cache --cache_dir=/cache --disable-progress-bar -j 1`
+	done(t, append(strings.Fields("--train --epochs 1 --learning-rate 5e-3 --max-length 16 -j 1 -o "+dir+"/start --train-file "+dir+"/train.json --squad2"), "--config", dir+"/config.json", "--vocab", dir+"/vocab.txt")...)
+	stdout, stderr := done(t, strings.Fields(strings.ReplaceAll(line, "DIR", dir))...)
+	if score := f1(t, stdout); score < 90 {
+		t.Errorf("F1 %.1f: %s", score, stderr)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "log.json"))
+	for _, key := range []string{"training_sequences_per_second", "e2e_inference_time", "inference_sequences_per_second", `"exact_match": `, `"F1": `} {
+		if err != nil || !strings.Contains(string(text), key) {
+			t.Errorf("no %s in the log, %v", key, err)
+		}
+	}
+	if checkpoints, _ := filepath.Glob(filepath.Join(dir, "out", "step-*")); len(checkpoints) > 0 {
+		t.Errorf("saved although told not to: %v", checkpoints)
+	}
+	if nbest, err := os.ReadFile(filepath.Join(dir, "out", "nbest_predictions.json")); err != nil || strings.Count(string(nbest), `"probability"`) > 5*60 {
+		t.Errorf("more than 5 guesses of a question, or %v", err)
+	}
+}
+
 func TestRefusedData(t *testing.T) {
 	dir, args := small(t, false)
 	hidden := clitest.WriteFile(t, "hidden.json", `{"data": [{"paragraphs": [{"context": "the king", "qas": [{"id": "x", "question": "What ?"}]}]}]}`)

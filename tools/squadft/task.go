@@ -49,7 +49,7 @@ func (o *options) read(ctx context.Context, env *cli.Env, m *launch.Model) (*tas
 			return nil, err
 		}
 	}
-	t.say(env)
+	t.say(env, o.Detail)
 	return t, nil
 }
 
