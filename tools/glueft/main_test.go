@@ -26,7 +26,7 @@ func small(t *testing.T) (dir string, args []string) {
 		TypeVocabSize: 2, InitializerRange: 0.02, LayerNormEps: 1e-12}
 	labelled := "sentence\tlabel\n" + strings.Repeat("the film good .\t1\nthe film bad .\t0\nvery good film\t1\nvery bad\t0\n", 8)
 	for name, text := range map[string]string{"config.json": string(cfg.JSON()), "vocab.txt": vocabulary, "train.tsv": labelled, "dev.tsv": labelled,
-		"test.tsv": "index\tsentence\n0\tgood .\n1\tbad .\n"} {
+		"test.tsv": "index\tsentence\n0\tthe film good .\n1\tvery bad\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
