@@ -37,7 +37,7 @@ func (o *Tuning) Begin(ctx context.Context, env *cli.Env, c comm.Comm, opt finet
 	losses := &recent{most: max(1, (len(examples)+o.GlobalBatch-1)/o.GlobalBatch)}
 	opt.Notify = func(r train.Report) {
 		losses.add(r.Loss)
-		s.bar.Set(int64(r.Step), fmt.Sprintf("loss %.4f, learning rate %.3g, %.1f sequences/s", r.Loss, r.LearningRate, r.SequencesPerSecond))
+		s.bar.Set(int64(r.Step), fmt.Sprintf("of %d, loss %.4f, learning rate %.3g, %.1f sequences/s", r.Steps, r.Loss, r.LearningRate, r.SequencesPerSecond))
 	}
 	opt.Predicted = s.predicted
 	var err error

@@ -42,7 +42,8 @@
 // capitals; --cased and --do_lower_case decide it.
 //
 // The optimizer is the original's, BertAdam: AdamW without bias correction, weight decay 0.01 but for biases and LayerNorm; epsilon 1e-6, with
-// --precision fp16 1e-8. The learning rate rises over the warm-up and falls to 0 with the last update. Epochs follow each other without a
+// --precision fp16 1e-8. Gradients are clipped to norm 1, all together (the original clips each tensor by itself, with --fp16 none); --max-grad-norm
+// changes it. The learning rate rises over the warm-up and falls to 0 with the last update. Epochs follow each other without a
 // gap, each in an order of its own. The loss is the mean over the global batch; so neither the micro-batch nor the number of ranks changes
 // anything but rounding.
 //
