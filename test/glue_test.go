@@ -19,7 +19,7 @@ func reviews(t *testing.T, epochs int) (dir, line string) {
 		echo '{"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 64, "max_position_embeddings": 16}' >config.json
 		{ printf 'sentence\tlabel\n'; for i in $(seq 9); do printf 'the film good .\t1\nthe film bad .\t0\nvery good film\t1\nvery bad\t0\n'; done; } | tee train.tsv >dev.tsv
 		printf 'index\tsentence\n0\tvery bad\n1\tthe film good .\n' >test.tsv`))
-	return dir, fmt.Sprintf("cd '%s'; %%sglueft --task sst-2 --data . --config config.json --vocab vocab.txt --max-length 16 --train --global-batch 8 --micro-batch 3 --epochs %d --learning-rate 0.005 -j 1 -o %%s ", dir, epochs)
+	return dir, fmt.Sprintf("env -C '%s' %%sglueft --task sst-2 --data . --config config.json --vocab vocab.txt --max-length 16 --train --global-batch 8 --micro-batch 3 --epochs %d --learning-rate 0.005 -j 1 -o %%s ", dir, epochs)
 }
 
 // TestTuningOnRanks: two ranks learn the same, evaluate and predict the same, and print one object.
@@ -45,7 +45,7 @@ func TestTuningOnRanks(t *testing.T) {
 func TestTuningGoesOn(t *testing.T) {
 	dir, line := reviews(t, 400) // some seconds
 	must(t, fmt.Sprintf(line, "", "whole"))
-	cmd := start(t, fmt.Sprintf(line, "exec ", "stopped"))
+	cmd := start(t, fmt.Sprintf(line, "", "stopped"))
 	waitFor(t, filepath.Join(dir, "stopped", "metrics.jsonl"))
 	cmd.Process.Signal(syscall.SIGUSR2)
 	if err := cmd.Wait(); err != nil {
