@@ -321,6 +321,9 @@ func (m *Model) embeddingsBackward(dhidden kernels.Tensor) {
 	s.LayerNormBackward(dhidden, m.embeddingNorm.dgamma, m.embeddingNorm.dbeta, dhidden, w.embedded, w.embeddedMean, w.embeddedRstd,
 		m.embeddingNorm.gamma, r.t, h)
 	s.EmbeddingBackward(m.word.gradient, m.position.gradient, m.segment.gradient, dhidden, r.ids, r.positions, r.segments, r.t, h)
+	if m.task != nil && !r.keyLengths.IsZero() { // the original never learns the embedding of its padding, token 0
+		s.Zero(m.word.gradient.Slice(0, h))
+	}
 }
 
 // result reads the losses back.

@@ -13,7 +13,7 @@ type HeadKind int
 
 // The heads of tasks, with the names and shapes of Hugging Face. A sequence's loss is that of a Span's start and end in the mean.
 const (
-	Span       HeadKind = iota + 1 // qa_outputs [2, H] on every row of the last layer: start and end logits; cross-entropy over the positions of a sequence
+	Span       HeadKind = iota + 1 // qa_outputs [2, H] on every row of the last layer: start and end logits; cross-entropy over the positions of a sequence, those of padding among them
 	Classifier                     // classifier [Outputs, H] on the pooled vector after dropout; cross-entropy
 	Regression                     // the same with one output; squared error
 )
@@ -169,7 +169,7 @@ func (p *taskHead) sequence(b *Batch, i int, z []float32, scale float64) (loss f
 		p.d[i] = float32(2 * difference * scale)
 		return difference * difference, false
 	}
-	first, end := 2*b.CuSeqlens[i], 2*b.end(i)
+	first, end := 2*b.CuSeqlens[i], 2*b.CuSeqlens[i+1]
 	d, z := p.d[first:end], z[first:end]
 	atStart, start := softmax(d, z, 2, int(b.Starts[i]), scale/2)
 	atEnd, last := softmax(d[1:], z[1:], 2, int(b.Ends[i]), scale/2)

@@ -114,6 +114,34 @@ func TestTaskModelIsTheOracle(t *testing.T) {
 	}
 }
 
+// The original pads every sequence, and the padding's logits are in the loss of its spans; in that of the other heads it changes nothing.
+func TestPaddedTaskBatches(t *testing.T) {
+	c := smallConfig(22, 2, 37, 67)
+	for _, h := range heads {
+		packed := taskBatch(rand.New(rand.NewPCG(7, 2)), c, h.head, 7, 13, 1, 33)
+		padded := pad(packed, 36)
+		padded.Classes, padded.Values, padded.Starts, padded.Ends = packed.Classes, packed.Values, packed.Starts, packed.Ends
+		r := newRig(t, "", 2, c, roomy, Encoder, h.head)
+		weights := setRandomWeights(t, r, 3)
+		truth, plain := newTaskOracle[float64](c, h.head, r.Params, weights), newTaskOracle[float32](c, h.head, r.Params, weights)
+		goal := Objective{TaskScale: 0.25}
+		want := truth.lossOf(padded, goal)
+		plain.lossOf(padded, goal)
+		const word = "bert.embeddings.word_embeddings.weight"
+		clear(truth.w[word].d[:22]) // token 0 is the padding
+		clear(plain.w[word].d[:22])
+		r.ZeroGradients()
+		near(t, h.name+": loss", step(t, r, padded, goal).TaskLossSum*0.25, want, 2e-6)
+		sums := newErrorSums()
+		sums.add(t, r, plain, truth, 1)
+		sums.check(t, r.Params)
+		without := truth.lossOf(packed, goal)
+		if same := math.Abs(without-want) <= 1e-9*want; same != h.head.Pools() {
+			t.Errorf("%s: loss %v with padding, %v without", h.name, want, without)
+		}
+	}
+}
+
 // Logits are those that the losses come from, whatever the packing; a prediction that is counted as right has the largest logit.
 func TestLogitsExplainLossesAndCounts(t *testing.T) {
 	c := smallConfig(24, 3, 40, 65)

@@ -48,6 +48,7 @@ type Options struct {
 	MaxSteps      int                // updates, where Epochs would be more; 0 = no such bound
 	MaxLength     int                // tokens of the longest example that is trained or predicted; 0 = of the longest one given first
 	PredictBatch  int                // sequences predicted at once on a rank; 0 = MicroBatch
+	Pad           int                // pads each sequence that is trained to so many tokens: the original's loss of a Span counts the padding's logits; 0 = none
 	Vocabulary    string             // vocab.txt that the examples were made with: goes into the checkpoints; "" = Init's
 	LowerCase     bool               // as the vocabulary's tokenizer is to be told
 	Labels        []string           // names of a Classifier's classes, for config.json; nil = LABEL_0, LABEL_1, …

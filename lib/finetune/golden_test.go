@@ -118,7 +118,7 @@ func follow(t *testing.T, o Options, cfg *bert.Config, head Head, examples, dev 
 
 func compareLogits(t *testing.T, got [][]float32, want [][]float64) {
 	t.Helper()
-	worst := 0.0
+	worst, bad := 0.0, 0
 	for i := range want {
 		if len(got[i]) != len(want[i]) {
 			t.Fatalf("example %d: %d logits, expected %d", i, len(got[i]), len(want[i]))
@@ -126,11 +126,14 @@ func compareLogits(t *testing.T, got [][]float32, want [][]float64) {
 		for j := range want[i] {
 			e := math.Abs(float64(got[i][j]) - want[i][j])
 			if worst = max(worst, e); !(e <= 1e-3) {
-				t.Errorf("example %d, logit %d: %v, expected %v", i, j, got[i][j], want[i][j])
+				bad++
 			}
 		}
 	}
 	t.Logf("logits differ by at most %.1e", worst)
+	if bad > 0 {
+		t.Errorf("%d logits differ by more than 1e-3", bad)
+	}
 }
 
 func TestMRPCTrajectory(t *testing.T) {
@@ -177,6 +180,9 @@ func TestMRPCTrajectory(t *testing.T) {
 
 func TestSQuADTrajectory(t *testing.T) {
 	data, minilm := goldens(t)
+	if os.Getenv("HPCBERT_SLOW") == "" {
+		t.Skip("skipped: HPCBERT_SLOW is not set")
+	}
 	golden := filepath.Join(data, "checkpoints/minilm_l6")
 	var want struct {
 		Loss []float64 `json:"step_loss"`
@@ -211,7 +217,7 @@ func TestSQuADTrajectory(t *testing.T) {
 		sets[f.Mode] = append(sets[f.Mode], Example{IDs: f.IDs, Second: second, Start: f.Start, End: f.End})
 	}
 	o := goldenOptions(t, withHead(t, minilm, filepath.Join(golden, "squad_head_start.safetensors")))
-	o.GlobalBatch, o.MicroBatch, o.MaxSteps, o.PredictBatch = 8, 4, 7, 4
+	o.GlobalBatch, o.MicroBatch, o.MaxSteps, o.PredictBatch, o.Pad = 8, 4, 7, 4, 384
 	logits := follow(t, o, minilmConfig(t, minilm, 0), Head{Kind: Span, Outputs: 2}, sets["train"][:56], sets["eval"][:len(want.Eval)], want.Loss, want.Norm)
 	var both [][]float64
 	for _, e := range want.Eval {

@@ -20,12 +20,16 @@ type task struct {
 	examples   []Example
 	order      pretrain.Order
 	length     int // tokens of the longest
+	pad        int
 	sum        string
 	vocabulary train.Vocabulary
 }
 
 func newTask(cfg *bert.Config, head Head, examples []Example, opt Options) (*task, error) {
-	t := &task{head: head, examples: examples, length: opt.MaxLength}
+	t := &task{head: head, examples: examples, length: max(opt.MaxLength, opt.Pad), pad: opt.Pad}
+	if opt.Pad > cfg.MaxPositionEmbeddings {
+		return nil, fmt.Errorf("sequences padded to %d tokens, the model has %d positions", opt.Pad, cfg.MaxPositionEmbeddings)
+	}
 	for i := range examples {
 		if err := examples[i].check(cfg, head); err != nil {
 			return nil, fmt.Errorf("example %d: %w", i+1, err)
@@ -91,6 +95,13 @@ func (t *task) Contents() train.Contents {
 }
 
 func (t *task) kind() string {
+	if t.pad > 0 {
+		return fmt.Sprintf("%s, padded to %d", t.plainKind(), t.pad)
+	}
+	return t.plainKind()
+}
+
+func (t *task) plainKind() string {
 	if t.head.Kind == Classifier {
 		return fmt.Sprintf("%d classes", t.head.Outputs)
 	}
@@ -115,7 +126,7 @@ func (r *reader) Fetch(first int64, n int) (train.Rows, error) {
 		_, row, _ := r.task.order.At(first + i)
 		r.rows = append(r.rows, row)
 	}
-	return rows{r.task.examples, r.rows}, nil
+	return rows{r.task.examples, r.rows, r.task.pad}, nil
 }
 
 func (r *reader) Close() {}
@@ -124,15 +135,17 @@ func (r *reader) Close() {}
 type rows struct {
 	examples []Example
 	which    []int
+	pad      int
 }
 
 func (r rows) Len() int                        { return len(r.which) }
-func (r rows) Size(i int) (tokens, masked int) { return len(r.examples[r.which[i]].IDs), 0 }
+func (r rows) Size(i int) (tokens, masked int) { return max(r.pad, len(r.examples[r.which[i]].IDs)), 0 }
 
 func (r rows) Pack(which []int) *bert.Batch {
 	p := newPacking(len(which))
 	for _, at := range which {
 		p.add(&r.examples[r.which[at]], int32(at))
+		p.padTo(r.pad)
 	}
 	return p.batch()
 }
@@ -155,6 +168,20 @@ func (p *packing) add(e *Example, number int32) {
 	p.CuSeqlens, p.Samples = append(p.CuSeqlens, int32(len(p.IDs))), append(p.Samples, number)
 	p.Classes, p.Values = append(p.Classes, e.Class), append(p.Values, e.Value)
 	p.Starts, p.Ends = append(p.Starts, e.Start), append(p.Ends, e.End)
+}
+
+// padTo pads the latest sequence.
+func (p *packing) padTo(length int) {
+	if length == 0 {
+		return
+	}
+	last := len(p.Samples) - 1
+	tokens := len(p.IDs) - int(p.CuSeqlens[last])
+	p.KeyLengths = append(p.KeyLengths, int32(tokens))
+	for i := tokens; i < length; i++ {
+		p.IDs, p.Positions, p.Segments = append(p.IDs, 0), append(p.Positions, int32(i)), append(p.Segments, 0)
+	}
+	p.CuSeqlens[last+1] = int32(len(p.IDs))
 }
 
 func (p *packing) batch() *bert.Batch { return (*bert.Batch)(p) }
