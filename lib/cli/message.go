@@ -58,11 +58,11 @@ func (e *Env) Hintf(format string, a ...any) {
 
 // Summaryf prints the last line of a successful run: what was done, then time and peak memory.
 func (e *Env) Summaryf(format string, a ...any) {
-	e.Infof("%s in %s, peak memory %s", fmt.Sprintf(format, a...), Duration(time.Since(e.start)), Bytes(PeakMemory()))
+	e.Infof("%s in %s, peak memory %s", fmt.Sprintf(format, a...), Duration(time.Since(e.start)), Bytes(peakMemory()))
 }
 
-// PeakMemory returns the largest resident size of the process so far in bytes.
-func PeakMemory() int64 {
+// peakMemory returns the largest resident size of the process so far in bytes.
+func peakMemory() int64 {
 	var usage syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
 		return 0

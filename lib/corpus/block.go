@@ -108,7 +108,7 @@ func (in *Blocks) read() ([]byte, error) {
 			in.rest = append(in.rest[:0], text[end:]...)
 			return text[:end], nil
 		}
-		if len(text) > MaxDocument {
+		if len(text) > maxDocument {
 			l := lineReader{name: in.file.Name, n: in.line + 1}
 			return nil, l.tooLong("the line")
 		}

@@ -61,7 +61,7 @@ func TestBlocksRefuse(t *testing.T) {
 	cases := []struct{ name, text, err string }{
 		{"NUL", "a\nb\x00", "read standard input: line 2: byte 2 is NUL"},
 		{"Latin-1", strings.Repeat("a\n", blockBytes) + "caf\xe9\n", fmt.Sprintf("read standard input: line %d: byte 4 is not UTF-8", blockBytes+1)},
-		{"endless line", "a\n" + strings.Repeat("x", MaxDocument+1<<20), "read standard input: line 2: the line is longer than 32 MiB"},
+		{"endless line", "a\n" + strings.Repeat("x", maxDocument+1<<20), "read standard input: line 2: the line is longer than 32 MiB"},
 		{"the program before failed", "a\n\x00failed: segment: no\n", "read standard input: line 2: the program before failed: segment: no"},
 	}
 	for _, c := range cases {

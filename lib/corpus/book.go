@@ -20,7 +20,7 @@ func (r *DocumentReader) nextBook() (Document, error) {
 	line, err := l.nextFull()
 	first := l.n
 	for ; err == nil; line, err = l.next() {
-		if len(book.text)+len(line) > MaxDocument {
+		if len(book.text)+len(line) > maxDocument {
 			return Document{}, l.tooLong("the document")
 		}
 		for part := range bytes.SplitSeq(bytes.TrimSpace(line), []byte("\r")) { // old Macintosh files have no other line ends

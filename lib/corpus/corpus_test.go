@@ -110,7 +110,7 @@ func TestReadErrorSaysWhere(t *testing.T) {
 func TestDocumentsSurviveTheRoundTrip(t *testing.T) {
 	want := []Document{{ID: "1", Title: "<b> & \"q\"", Text: "line\n\u2028 \\ é 中 \U0001f600\t"}, {}, {Text: "{"}}
 	var b bytes.Buffer
-	w := NewDocumentWriter(&b)
+	w := newDocumentWriter(&b)
 	for _, d := range want {
 		if err := w.Write(d); err != nil {
 			t.Fatal(err)

@@ -26,8 +26,8 @@ type DocumentWriter struct {
 	line []byte
 }
 
-// NewDocumentWriter returns a writer to w. It does not buffer: w should.
-func NewDocumentWriter(w io.Writer) *DocumentWriter { return &DocumentWriter{w: w} }
+// newDocumentWriter returns a writer to w. It does not buffer: w should.
+func newDocumentWriter(w io.Writer) *DocumentWriter { return &DocumentWriter{w: w} }
 
 // Write writes one document.
 func (w *DocumentWriter) Write(d Document) error {
@@ -131,7 +131,7 @@ type jsonDocument struct {
 	ID    looseString `json:"id"`
 	Title string      `json:"title"`
 	Text  *string     `json:"text"`
-	Error *string     `json:"error"` // see DocumentMark
+	Error *string     `json:"error"` // see documentMark
 }
 
 type looseString string
@@ -177,7 +177,7 @@ func (r *DocumentReader) nextText() (Document, error) {
 	line, err := r.lines.nextFull()
 	var text strings.Builder
 	for err == nil && !isBlank(line) {
-		if text.Len()+len(line) > MaxDocument {
+		if text.Len()+len(line) > maxDocument {
 			return Document{}, r.lines.tooLong("the document")
 		}
 		if text.Len() > 0 {
@@ -215,7 +215,7 @@ func (r *DocumentReader) nextFrame() (Document, error) {
 		case bytes.Contains(line, []byte("</doc>")):
 			d.Text = strings.Trim(text.String(), "\n")
 			return d, nil
-		case text.Len()+len(line) > MaxDocument:
+		case text.Len()+len(line) > maxDocument:
 			return Document{}, r.lines.tooLong("the document")
 		case i > 0:
 			text.Write(line)

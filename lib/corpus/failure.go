@@ -24,15 +24,15 @@ func (l *lineReader) failedBefore(what string) error {
 	return fault.WithHint(l.errorf("%w", failedBefore{what}), "the input is not whole: mend what failed there and run all again")
 }
 
-// DocumentMark returns the last line of a document stream that program could not write whole because of an error, or of what ended ctx.
-func DocumentMark(ctx context.Context, program string) func(error) []byte {
+// documentMark returns the last line of a document stream that program could not write whole because of an error, or of what ended ctx.
+func documentMark(ctx context.Context, program string) func(error) []byte {
 	return func(err error) []byte {
 		line, _ := json.Marshal(map[string]string{"error": cause(ctx, program, err)})
 		return append(line, '\n')
 	}
 }
 
-// SentenceMark is DocumentMark for a sentence stream.
+// SentenceMark is documentMark for a sentence stream.
 func SentenceMark(ctx context.Context, program string) func(error) []byte {
 	return func(err error) []byte {
 		return []byte(sentenceMark + strings.Join(strings.Fields(cause(ctx, program, err)), " ") + "\n")

@@ -19,7 +19,7 @@ func TestMarksAreRefused(t *testing.T) {
 		{live, "the program before failed: wikiextract: read \"a\"\nb: unexpected EOF"},
 		{ended, "the program before failed: wikiextract: terminated"},
 	} {
-		input := `{"text":"a"}` + "\n" + string(DocumentMark(c.ctx, "wikiextract")(errors.New("read \"a\"\nb: unexpected EOF")))
+		input := `{"text":"a"}` + "\n" + string(documentMark(c.ctx, "wikiextract")(errors.New("read \"a\"\nb: unexpected EOF")))
 		_, err := readDocuments(input, Auto)
 		if err == nil || err.Error() != "read x: line 2: "+c.want {
 			t.Fatalf("error %v, want %q", err, c.want)

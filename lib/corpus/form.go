@@ -18,7 +18,7 @@ type FormWriter struct {
 
 // NewFormWriter returns a writer to w.
 func NewFormWriter(w io.Writer, form Form) *FormWriter {
-	return &FormWriter{w: w, form: form, json: NewDocumentWriter(w)}
+	return &FormWriter{w: w, form: form, json: newDocumentWriter(w)}
 }
 
 // Write writes one document.
@@ -35,10 +35,10 @@ func (w *FormWriter) Write(d Document) error {
 	return err
 }
 
-// Mark returns what ends a stream of this form that could not be written whole, see DocumentMark and SentenceMark.
+// Mark returns what ends a stream of this form that could not be written whole, see documentMark and SentenceMark.
 func (f Form) Mark(ctx context.Context, program string) func(error) []byte {
 	if f == JSON {
-		return DocumentMark(ctx, program)
+		return documentMark(ctx, program)
 	}
 	return SentenceMark(ctx, program)
 }

@@ -29,9 +29,9 @@ type lineReader struct {
 
 const lineBuffer = 1 << 18
 
-// MaxDocument is how many bytes a line, or a document of several lines, may have: more than any article or book, and few enough to hold.
+// maxDocument is how many bytes a line, or a document of several lines, may have: more than any article or book, and few enough to hold.
 // What is longer is no document but input of another form than was thought, and is refused before it fills the memory.
-const MaxDocument = 32 << 20
+const maxDocument = 32 << 20
 
 var byteOrderMark = []byte("\ufeff")
 
@@ -99,7 +99,7 @@ func (l *lineReader) read() ([]byte, error) {
 	}
 	l.long = l.long[:0]
 	for err == bufio.ErrBufferFull {
-		if len(l.long) > MaxDocument {
+		if len(l.long) > maxDocument {
 			l.n++
 			return nil, l.tooLong("the line")
 		}
@@ -110,7 +110,7 @@ func (l *lineReader) read() ([]byte, error) {
 	return l.long, err
 }
 
-var errTooLong = fmt.Errorf("is longer than %d MiB", MaxDocument>>20)
+var errTooLong = fmt.Errorf("is longer than %d MiB", maxDocument>>20)
 
 func (l *lineReader) tooLong(what string) error {
 	return fault.WithHint(l.errorf("%s %w", what, errTooLong),

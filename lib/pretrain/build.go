@@ -191,7 +191,7 @@ func (b *Build) open(want *Manifest, inputs []string) (fresh bool, err error) {
 // undo removes them. All are the inputs of all processes.
 func (b *Build) begin(ctx context.Context, fresh bool, all []string) (undo func(), err error) {
 	_, missing := os.Stat(b.Dir)
-	vocabulary := filepath.Join(b.Dir, VocabularyName)
+	vocabulary := filepath.Join(b.Dir, vocabularyName)
 	_, noVocabulary := os.Stat(vocabulary)
 	undo = func() {
 		os.Remove(filepath.Join(b.Dir, b.manifestName()))
@@ -305,7 +305,7 @@ func (b *Build) one(ctx context.Context, input string, threads int) error {
 	}
 	e.InputSHA256 = sum
 	path := filepath.Join(b.Dir, e.File)
-	if err := WriteInstances(ctx, path, x, threads); err != nil {
+	if err := writeInstances(ctx, path, x, threads); err != nil {
 		return err
 	}
 	b.mu.Lock()
@@ -338,7 +338,7 @@ func (b *Build) Instances(ctx context.Context, input string) (*Instances, ShardE
 		return nil, e, err
 	}
 	defer in.Close()
-	docs, err := ReadDocuments(in, input, b.Tokenizer)
+	docs, err := readDocuments(in, input, b.Tokenizer)
 	if err != nil {
 		return nil, e, err
 	}

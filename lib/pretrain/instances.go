@@ -60,9 +60,9 @@ type Documents struct {
 // Len returns the number of documents that hold at least one token.
 func (d *Documents) Len() int { return len(d.list) }
 
-// ReadDocuments reads and tokenizes a sentence stream as the reference does: lines end in LF, CR or CR LF and are stripped, an empty
+// readDocuments reads and tokenizes a sentence stream as the reference does: lines end in LF, CR or CR LF and are stripped, an empty
 // one starts a new document, sentences and documents without tokens are dropped.
-func ReadDocuments(r io.Reader, name string, tok *wordpiece.Tokenizer) (*Documents, error) {
+func readDocuments(r io.Reader, name string, tok *wordpiece.Tokenizer) (*Documents, error) {
 	in := corpus.NewSentenceReader(r, name)
 	encoder := tok.Acquire()
 	defer tok.Release(encoder)

@@ -134,7 +134,7 @@ func TestReadDocuments(t *testing.T) {
 		{"a line of separators is blank", "a\n\x1c \x1f\nb", [][][]int32{{{5}}, {{6}}}},
 	}
 	for _, c := range cases {
-		d, err := ReadDocuments(strings.NewReader(c.text), "x", tok)
+		d, err := readDocuments(strings.NewReader(c.text), "x", tok)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -144,7 +144,7 @@ func TestReadDocuments(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "\n\n", "\u00ad\n"} {
-		if _, err := ReadDocuments(strings.NewReader(text), "x", tok); err == nil || !strings.Contains(err.Error(), "read x: no sentences") {
+		if _, err := readDocuments(strings.NewReader(text), "x", tok); err == nil || !strings.Contains(err.Error(), "read x: no sentences") {
 			t.Errorf("%q: error %v", text, err)
 		}
 	}
@@ -218,7 +218,7 @@ func TestGoldenInstances(t *testing.T) {
 		{512, 80, 1, 9, 107, 4, "98adbaf56b3c4fd0ca6425888417a329a0daa16f55347f159e40cce6e9a994ee"},
 	}
 	for _, c := range cases {
-		docs, err := ReadDocuments(strings.NewReader(text), "corpus", tok)
+		docs, err := readDocuments(strings.NewReader(text), "corpus", tok)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func TestWholeWords(t *testing.T) {
 		t.Errorf("%d cases", len(cases))
 	}
 	for _, c := range cases {
-		docs, err := ReadDocuments(bytes.NewReader(sentences), "x", wordpiece.New(v, wordpiece.Options{LowerCase: true}))
+		docs, err := readDocuments(bytes.NewReader(sentences), "x", wordpiece.New(v, wordpiece.Options{LowerCase: true}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -312,7 +312,7 @@ func TestLoneDocument(t *testing.T) {
 	v := lineVocabulary(t, "a", "b", "c")
 	tok := wordpiece.New(v, wordpiece.Options{LowerCase: true})
 	o := Options{Seq: 16, MaxPred: 3, Dupe: 20, MaskedLMProb: 0.15, ShortSeqProb: 0.1, Seed: 1}
-	docs, err := ReadDocuments(strings.NewReader("a b c\nb c\nc a b a\nb\n"), "x", tok)
+	docs, err := readDocuments(strings.NewReader("a b c\nb c\nc a b a\nb\n"), "x", tok)
 	if err != nil {
 		t.Fatal(err)
 	}

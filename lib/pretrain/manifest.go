@@ -16,7 +16,7 @@ import (
 // Names of the files beside the shards of a folder.
 const (
 	ManifestName   = "manifest.json"
-	VocabularyName = "vocab.txt"
+	vocabularyName = "vocab.txt"
 )
 
 // Manifest tells how the shards of a folder were made and what they hold.

@@ -24,7 +24,7 @@ const defaultProb = 0.15
 // shards were made so.
 func NewMasking(set *Set, seed uint64, wholeWords bool) (*Masking, error) {
 	if set.VocabPath == "" {
-		return nil, fault.WithHint(fmt.Errorf("%s has no %s: masks cannot be drawn without [CLS], [SEP] and [MASK]", set.Dir, VocabularyName),
+		return nil, fault.WithHint(fmt.Errorf("%s has no %s: masks cannot be drawn without [CLS], [SEP] and [MASK]", set.Dir, vocabularyName),
 			"give --vocab FILE, the vocabulary that the shards were made with")
 	}
 	if set.Seq > maxInstanceIDs {

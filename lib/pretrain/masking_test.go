@@ -59,7 +59,7 @@ func maskedSet(t *testing.T, seq, maxPred int, rows ...int) (*Set, []plainRow) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, VocabularyName), []byte(strings.Join(v.Tokens, "\n")+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, vocabularyName), []byte(strings.Join(v.Tokens, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	set, err := OpenSet(dir)

@@ -34,8 +34,8 @@ type rowsOf interface {
 	nextSentence(row int, to []int8)
 }
 
-// WriteInstances writes the instances of a shard without making the padded arrays in memory.
-func WriteInstances(ctx context.Context, path string, x *Instances, threads int) error {
+// writeInstances writes the instances of a shard without making the padded arrays in memory.
+func writeInstances(ctx context.Context, path string, x *Instances, threads int) error {
 	return writeRows(ctx, path, x, threads)
 }
 

@@ -199,7 +199,7 @@ func TestReferenceShards(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer in.Close()
-			docs, err := ReadDocuments(in, c.text, tok)
+			docs, err := readDocuments(in, c.text, tok)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,7 +210,7 @@ func TestReferenceShards(t *testing.T) {
 				t.Fatal(err)
 			}
 			name := filepath.Join(t.TempDir(), "ours.hdf5")
-			if err := WriteInstances(context.Background(), name, x, 2); err != nil {
+			if err := writeInstances(context.Background(), name, x, 2); err != nil {
 				t.Fatal(err)
 			}
 			got, err := ReadShard(name)

@@ -33,7 +33,7 @@ func (b *Build) writeShardText(w io.Writer, name string, n int) error {
 	if b.Tokenizer != nil {
 		vocab = b.Tokenizer.Vocabulary()
 	} else {
-		beside := filepath.Join(filepath.Dir(name), VocabularyName)
+		beside := filepath.Join(filepath.Dir(name), vocabularyName)
 		in, err := os.Open(beside)
 		if err != nil {
 			return fault.WithHint(err, "--vocab names the vocabulary that the shard was made with")

@@ -73,8 +73,8 @@ type Dump struct {
 	needed bool // the text of page is
 }
 
-// NewDump reads a dump from r; name is what errors call it. UTF-8 and UTF-16 are recognised.
-func NewDump(r io.Reader, name string) (*Dump, error) {
+// newDump reads a dump from r; name is what errors call it. UTF-8 and UTF-16 are recognised.
+func newDump(r io.Reader, name string) (*Dump, error) {
 	in := bufio.NewReaderSize(r, 1<<16)
 	d := &Dump{name: name, site: newSite(), names: make(map[string]string)}
 	head, err := in.Peek(64)

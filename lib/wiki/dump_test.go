@@ -78,7 +78,7 @@ func TestPages(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for reader, r := range map[string]io.Reader{"at once": strings.NewReader(c.xml), "byte by byte": iotest.OneByteReader(strings.NewReader(c.xml))} {
-				d, err := NewDump(r, "x.xml")
+				d, err := newDump(r, "x.xml")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -113,7 +113,7 @@ func TestBadDumps(t *testing.T) {
 		{"end tag alone", mediawiki(good) + "</page>", `read x.xml: behind page 1, "Ada": byte 248: malformed XML: </page> closes nothing`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d, err := NewDump(strings.NewReader(c.xml), "x.xml")
+			d, err := newDump(strings.NewReader(c.xml), "x.xml")
 			if err == nil {
 				_, err = describe(d)
 			}
@@ -136,7 +136,7 @@ func TestPagesAcrossTheWindow(t *testing.T) {
 		xml.WriteString(page(fmt.Sprint(i), "T", "0", text))
 		want = append(want, fmt.Sprintf("%d T 0 %s", i, strings.ReplaceAll(text, "&amp;", "&")))
 	}
-	d, err := NewDump(iotest.HalfReader(strings.NewReader(mediawiki(xml.String()))), "x")
+	d, err := newDump(iotest.HalfReader(strings.NewReader(mediawiki(xml.String()))), "x")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func TestTemplates(t *testing.T) {
 		{"braces side by side", "x {{{{echo|hi}}}} {{{{{1|hi}}}}}", "x {hi} hello"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := NewCleaner(site, templates, Keep{}).Text("A page", []byte(c.wikitext))
+			got := newCleaner(site, templates, Keep{}).Text("A page", []byte(c.wikitext))
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("%q (-want +got):\n%s", c.wikitext, diff)
 			}
@@ -126,7 +126,7 @@ func TestBlock(t *testing.T) {
 func TestTemplatesOfOtherWikisAreUnknown(t *testing.T) {
 	here, there := newSite(), newSite()
 	here.Base, there.Base = "https://a.org/wiki/Main", "https://b.org/wiki/Main"
-	if got := NewCleaner(there, library(here, "Template:X", "x"), Keep{}).Text("", []byte("A{{x}}.")); got != "A." {
+	if got := newCleaner(there, library(here, "Template:X", "x"), Keep{}).Text("", []byte("A{{x}}.")); got != "A." {
 		t.Errorf("got %q", got)
 	}
 }
@@ -147,7 +147,7 @@ func TestPagesDoNotInfluenceEachOther(t *testing.T) {
 	templates := library(site, "Template:Note", "a [[note|remark]]", "Template:Here", "this is {{PAGENAME}} {{NAMESPACENUMBER}}", "Template:Over", "over {{here}}", "Template:Outer", "{{note}} and {{over}}",
 		"Template:Large", strings.Repeat("large ", maxKept/6), "Template:Big", strings.Repeat("big ", maxKept/5), "Template:Loop", "l{{loop}}", "Template:Echo", "e{{{1|{{FULLPAGENAME}}}}}")
 	calls := []string{"{{note}}", "{{here}}", "{{over}}", "{{outer}}", "{{large}}", "{{big}}", "{{loop}}", "{{echo}}", "{{echo|{{note}}}}", "{{echo|{{here}}}}", " ", "\n", "''", "{{#if:{{note}}|{{over}}}}"}
-	kept := NewCleaner(site, templates, Keep{})
+	kept := newCleaner(site, templates, Keep{})
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range 100 {
 		title := fmt.Sprintf("%s%d", []string{"", "Help:"}[i%2], i)
@@ -155,7 +155,7 @@ func TestPagesDoNotInfluenceEachOther(t *testing.T) {
 		for range r.IntN(6) {
 			text += calls[r.IntN(len(calls))]
 		}
-		want := NewCleaner(site, templates, Keep{}).Text(title, []byte(text))
+		want := newCleaner(site, templates, Keep{}).Text(title, []byte(text))
 		if got := kept.Text(title, []byte(text)); got != want {
 			t.Fatalf("page %d, %q: %.200q, want %.200q", i, text, got, want)
 		}
@@ -173,7 +173,7 @@ func TestExpansionIsBounded(t *testing.T) {
 		pages = append(pages, fmt.Sprintf("Template:Double %d", i), fmt.Sprintf("{{double %d|{{{1}}}{{{1}}}}}{{double %d|{{{1}}}}}", i+1, i+1))
 	}
 	pages = append(pages, "Template:Double 40", "{{{1}}}", "Template:Many", strings.Repeat("{{#if:{{{1}}}|{{Double 30|{{{1}}}}}}}", 1000))
-	c := NewCleaner(site, library(site, pages...), Keep{})
+	c := newCleaner(site, library(site, pages...), Keep{})
 	for _, text := range []string{"{{double 0|x}}", strings.Repeat("{{double 0|", 300) + "x" + strings.Repeat("}}", 300), "{{many|x}}", strings.Repeat("{{#if:x|", 100_000) + strings.Repeat("}}", 100_000),
 		strings.Repeat("{{{1|", 100_000) + "x" + strings.Repeat("}}}", 100_000), "{{#expr:" + strings.Repeat("(", 1_000_000) + "}}", "{{#switch:x|" + strings.Repeat("a=b|", 500_000) + "}}"} {
 		if got := c.Text("", []byte(text)); len(got) > 2*maxWork {

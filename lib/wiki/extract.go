@@ -77,7 +77,7 @@ type article struct {
 // Scan reads the dump r, called name in errors, ahead of extraction: its templates go to e.Templates and, unless spool is nil, the pages
 // to extract to spool. seen is called for each page.
 func (e *Extractor) Scan(ctx context.Context, r io.Reader, name string, spool *Spool, seen func()) error {
-	dump, err := NewDump(r, name)
+	dump, err := newDump(r, name)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (e *Extractor) takes(page *Page, passed *Counts) bool {
 // Run reads the dump r, called name in errors, and hands its documents to emit in the order of the dump, whatever the number of
 // workers. At most five pages a worker are in memory. A dump without a document is an error.
 func (e *Extractor) Run(ctx context.Context, r io.Reader, name string, emit func(corpus.Document) error) (Counts, error) {
-	dump, err := NewDump(r, name)
+	dump, err := newDump(r, name)
 	if err != nil {
 		return Counts{}, err
 	}
@@ -222,7 +222,7 @@ func (e *Extractor) worker() func(*Page) (article, error) {
 	var wikitext []byte
 	return func(page *Page) (article, error) {
 		if cleaner == nil || cleaner.site != page.site {
-			cleaner = NewCleaner(page.site, e.Templates, e.Keep)
+			cleaner = newCleaner(page.site, e.Templates, e.Keep)
 		}
 		wikitext = appendXMLText(wikitext[:0], page.raw)
 		page.release()

@@ -82,7 +82,7 @@ func TestParserTests(t *testing.T) {
 			templates.Add(&Page{Title: title, Namespace: number, site: site, raw: escapeXML(text)})
 		}
 	}
-	c := NewCleaner(site, templates, Keep{})
+	c := newCleaner(site, templates, Keep{})
 	total, clean := 0, 0
 	for _, test := range tests {
 		for _, section := range []string{"wikitext", "wikitext/edited"} {

@@ -47,7 +47,7 @@ func checkText(t *testing.T, c *Cleaner, wikitext []byte) {
 
 func TestRandomMarkupNeverBreaks(t *testing.T) {
 	site := newSite()
-	c := NewCleaner(site, library(site, "Template:Word", "{{{1|''a''}}}<ref>{{{2}}}</ref>", "Template:X", "{{#if:{{{word|}}}|{{word|{{{1}}}}}"), Keep{})
+	c := newCleaner(site, library(site, "Template:Word", "{{{1|''a''}}}<ref>{{{2}}}</ref>", "Template:X", "{{#if:{{{word|}}}|{{word|{{{1}}}}}"), Keep{})
 	for seed := range uint64(20000) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		checkText(t, c, splice(r, 1+r.IntN(60)))
@@ -66,8 +66,8 @@ func FuzzText(f *testing.F) {
 	f.Add([]byte("{{t|a|b=c}} {{#switch:x|y=z|{{t}}}}"), []byte("{{#if:{{{1|}}}|{{{b}}}|{{#expr:1+{{{1}}}}}}}<noinclude>x</noinclude>"))
 	f.Fuzz(func(t *testing.T, wikitext, template []byte) {
 		site := newSite()
-		checkText(t, NewCleaner(site, library(site, "Template:T", string(template)), Keep{}), wikitext)
-		checkText(t, NewCleaner(site, nil, Keep{Lists: true, Headings: true}), wikitext)
+		checkText(t, newCleaner(site, library(site, "Template:T", string(template)), Keep{}), wikitext)
+		checkText(t, newCleaner(site, nil, Keep{Lists: true, Headings: true}), wikitext)
 	})
 }
 
@@ -76,7 +76,7 @@ func checkHaste(t *testing.T, xml []byte) {
 	t.Helper()
 	var found [2][]string
 	for i := range found {
-		d, err := NewDump(bytes.NewReader(xml), "x")
+		d, err := newDump(bytes.NewReader(xml), "x")
 		if d != nil {
 			d.needs, d.hasty = isTemplate, i == 1
 		}
@@ -109,7 +109,7 @@ func TestHasteFindsTheSameTemplates(t *testing.T) {
 func TestHasteHoldsNoHistory(t *testing.T) {
 	revision := "<revision><text>" + strings.Repeat("word ", 1<<20) + "</text></revision>"
 	xml := mediawiki(siteinfo + "<page><title>Talk:A</title><ns>1</ns><id>1</id>" + strings.Repeat(revision, 8) + "</page>" + page("2", "Template:B", "10", "text"))
-	d, err := NewDump(strings.NewReader(xml), "x")
+	d, err := newDump(strings.NewReader(xml), "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func FuzzDump(f *testing.F) {
 		var all [2][]string
 		var errs [2]error
 		for i, r := range []io.Reader{bytes.NewReader(xml), iotest.OneByteReader(bytes.NewReader(xml))} {
-			d, err := NewDump(r, "x")
+			d, err := newDump(r, "x")
 			if err == nil {
 				all[i], err = describe(d)
 			}
@@ -167,7 +167,7 @@ func TestUnbalancedMarkupTakesLinearTime(t *testing.T) {
 		"{|\n|", "{|\n\n", "[[File:a|\n", "[[File:a|b ", "<div\n", "&amp", "__A", "[[a|[[b]]", "{{{{{", "}}}}} {{", "<code><math>", "== a\n", "{{#if:x|", "{{lc:x}}", "{{a|[[", "-{zh:a;", "-{}-", "}-"}, fragments...)
 	for _, p := range patterns {
 		for _, pattern := range []string{p, p + "\n", p + "x "} {
-			c := NewCleaner(newSite(), nil, Keep{})
+			c := newCleaner(newSite(), nil, Keep{})
 			var short, long time.Duration
 			clock := func(count int) time.Duration {
 				text := []byte(strings.Repeat(pattern, count))

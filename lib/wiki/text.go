@@ -20,8 +20,8 @@ type Cleaner struct {
 	quotes   []quote
 }
 
-// NewCleaner returns a cleaner for pages of site, which transclude templates, none if nil.
-func NewCleaner(site *Site, templates *Templates, keep Keep) *Cleaner {
+// newCleaner returns a cleaner for pages of site, which transclude templates, none if nil.
+func newCleaner(site *Site, templates *Templates, keep Keep) *Cleaner {
 	return &Cleaner{site: site, keep: keep, expander: expander{site: site, templates: templates}}
 }
 

@@ -111,7 +111,7 @@ func TestText(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			site := newSite()
 			site.add("Fails", 6)
-			got := NewCleaner(site, nil, Keep{}).Text("A [title]", []byte(c.wikitext))
+			got := newCleaner(site, nil, Keep{}).Text("A [title]", []byte(c.wikitext))
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("%q (-want +got):\n%s", c.wikitext, diff)
 			}
@@ -130,7 +130,7 @@ func TestKeptListsAndHeadings(t *testing.T) {
 		{Keep{Headings: true}, "Intro.\nB\nC \"d\"\nText.\nD\npre"},
 		{Keep{Lists: true, Headings: true}, "Intro.\nB\nC \"d\"\none\ntwo y\nin\nterm: def\nText.\ne\nf\nD\npre"},
 	} {
-		got := NewCleaner(newSite(), nil, c.keep).Text("", []byte(text))
+		got := newCleaner(newSite(), nil, c.keep).Text("", []byte(text))
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%+v (-want +got):\n%s", c.keep, diff)
 		}
@@ -154,7 +154,7 @@ func TestVariants(t *testing.T) {
 	} {
 		site := newSite()
 		site.Language = c.language
-		if got := NewCleaner(site, nil, Keep{}).Text("", []byte(c.wikitext)); got != c.want {
+		if got := newCleaner(site, nil, Keep{}).Text("", []byte(c.wikitext)); got != c.want {
 			t.Errorf("%s %q: got %q, want %q", c.language, c.wikitext, got, c.want)
 		}
 	}
@@ -162,7 +162,7 @@ func TestVariants(t *testing.T) {
 
 // A cleaner is used for page after page: what one leaves behind must not show in the next.
 func TestCleanerForgetsThePageBefore(t *testing.T) {
-	c := NewCleaner(newSite(), nil, Keep{})
+	c := newCleaner(newSite(), nil, Keep{})
 	c.Text("", []byte(strings.Repeat("[[a|{{b <ref> <div> <math>x</math> {| '''", 100)))
 	if got := c.Text("", []byte("A <math>y</math> ]] }} |} b</div> c</ref>.")); got != "A formula_1 b c." {
 		t.Errorf("got %q", got)
