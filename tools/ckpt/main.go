@@ -59,13 +59,18 @@ package main
 
 import (
 	"context"
+	_ "embed"
 
 	"hpcbert/lib/cli"
 	"hpcbert/lib/fault"
 )
 
+//go:embed main.go
+var source string
+
 var program = cli.Program{
 	Name:    "ckpt",
+	Source:  source,
 	Args:    "ls|check|convert PATH...",
 	Summary: "list, check and convert checkpoints",
 	Help: `Reads safetensors, PyTorch's files (zip and older, NVIDIA's .pt too), TensorFlow's

@@ -57,6 +57,7 @@ package main
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"math/rand/v2"
 	"time"
 
@@ -65,8 +66,12 @@ import (
 	"hpcbert/lib/fault"
 )
 
+//go:embed main.go
+var source string
+
 var program = cli.Program{
 	Name:    "getdata",
+	Source:  source,
 	Args:    "list|NAME...",
 	Summary: "fetch public data sets and weights",
 	Help: `Downloads sets by name (getdata list prints them) into folders below the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"strconv"
 	"strings"
@@ -8,8 +9,12 @@ import (
 	"hpcbert/lib/cli"
 )
 
+//go:embed main.go
+var source string
+
 var program = cli.Program{
 	Name:    "mkpretrain",
+	Source:  source,
 	Args:    "SHARD...",
 	Summary: "make HDF5 pre-training shards from shards of sentences",
 	Help: `Reads text shards (one sentence a line, a blank line after each document) and

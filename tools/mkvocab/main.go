@@ -53,6 +53,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"strings"
 
@@ -64,8 +65,12 @@ import (
 	"hpcbert/lib/wordpiece"
 )
 
+//go:embed main.go
+var source string
+
 var program = cli.Program{
 	Name:    "mkvocab",
+	Source:  source,
 	Args:    "[FILE...]",
 	Summary: "train a WordPiece vocabulary",
 	Help: `Reads text, such as the sentences of segment (gzip, bzip2 and zstd are unpacked), and writes a vocabulary, one piece a line, which mkpretrain, wordpiece and Hugging Face's BertTokenizer take as it is.

@@ -1,9 +1,17 @@
 package main
 
-import "hpcbert/lib/cli"
+import (
+	_ "embed"
+
+	"hpcbert/lib/cli"
+)
+
+//go:embed main.go
+var source string
 
 var program = cli.Program{
 	Name:    "segment",
+	Source:  source,
 	Args:    "[FILE|FOLDER...]",
 	Summary: "cut documents into sentences",
 	Help: `Reads documents (JSON lines, plain text with blank lines between documents, or WikiExtractor's <doc> frames; gzip, bzip2 and zstd are unpacked) and writes one sentence a line, a blank line after each document. Sentences are those of NLTK's Punkt tokenizer. A FOLDER stands for the .txt files in it and below, each a book: UTF-8, or Latin-1, which is detected and said.

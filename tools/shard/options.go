@@ -1,9 +1,17 @@
 package main
 
-import "hpcbert/lib/cli"
+import (
+	_ "embed"
+
+	"hpcbert/lib/cli"
+)
+
+//go:embed main.go
+var source string
 
 var program = cli.Program{
 	Name:    "shard",
+	Source:  source,
 	Args:    "[FILE...]",
 	Summary: "spread sentences over training and test shards",
 	Help: `Reads one sentence a line with blank lines between articles, as segment writes, and writes whole articles to FOLDER/training_I.txt and FOLDER/test_I.txt, shards of nearly equal numbers of sentences, placed as in the original BERT data preparation, or --balance. Several files are spread as one. Input that ends in the mark of a program that failed (see segment) is refused.

@@ -52,6 +52,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 
 	"hpcbert/lib/cli"
 	"hpcbert/lib/corpus"
@@ -60,8 +61,12 @@ import (
 	"hpcbert/lib/wiki"
 )
 
+//go:embed main.go
+var source string
+
 var program = cli.Program{
 	Name:    "wikiextract",
+	Source:  source,
 	Args:    "[DUMP...]",
 	Summary: "turn MediaWiki XML dumps into documents of plain paragraphs",
 	Help: "Reads dumps (plain, bzip2, gzip, zstd; UTF-8 or UTF-16), standard input without DUMP. Writes a document for each article with text, " +

@@ -48,6 +48,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"slices"
 	"time"
@@ -59,8 +60,12 @@ import (
 	"hpcbert/lib/wordpiece"
 )
 
+//go:embed main.go
+var source string
+
 var program = cli.Program{
 	Name:    "wordpiece",
+	Source:  source,
 	Args:    "--vocab FILE [FILE...]",
 	Summary: "turn text into the ids of a BERT vocabulary, and back",
 	Help: `Reads lines of text (gzip, bzip2 and zstd are unpacked) and writes for each line the ids of its word pieces, separated by blanks. Pieces are those of BERT's first published tokenizer; [CLS] and [SEP] are not added.
