@@ -56,21 +56,22 @@ type Env struct {
 	Stderr io.Writer
 	Getenv func(string) string
 
-	node    *node // nil = the one under this process
-	threads int
-	given   map[string]string // options of the command line, and their names there
-	quiet   bool
-	verbose bool
-	json    bool
-	silent  bool // not rank 0: errors only
-	noBar   bool
-	start   time.Time
-	cancel  context.CancelCauseFunc // ends the run
-	mu      sync.Mutex
-	signals chan os.Signal // nil in tests
-	stop    chan os.Signal // set by CatchStop
-	asked   bool           // a signal has asked to stop
-	report  []func()       // what SIGUSR1 asks for
+	node     *node // nil = the one under this process
+	threads  int
+	given    map[string]string // options of the command line, and their names there
+	defaults map[string]string // other options that have another value than their own default, and what gave it
+	quiet    bool
+	verbose  bool
+	json     bool
+	silent   bool // not rank 0: errors only
+	noBar    bool
+	start    time.Time
+	cancel   context.CancelCauseFunc // ends the run
+	mu       sync.Mutex
+	signals  chan os.Signal // nil in tests
+	stop     chan os.Signal // set by CatchStop
+	asked    bool           // a signal has asked to stop
+	report   []func()       // what SIGUSR1 asks for
 }
 
 // Work is what a program does with its arguments, its options parsed.

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/jessevdk/go-flags"
@@ -77,3 +80,29 @@ func shown(v reflect.Value) any { return reflect.Indirect(v).Interface() }
 
 // Given tells by which name an option was given on the command line, "" when it was not: its value is the default then.
 func (e *Env) Given(long string) string { return e.given[long] }
+
+// Default gives an option the value that something else has for it, such as a file, unless the command line gives it one. by is told by Source.
+func Default[T any](e *Env, by, long string, into *T, value T) {
+	if e.given[long] != "" {
+		return
+	}
+	if e.defaults == nil {
+		e.defaults = map[string]string{}
+	}
+	*into, e.defaults[long] = value, by
+}
+
+// Source tells where the value of an option comes from: the name by which it was given, what Default was told, or "default".
+func (e *Env) Source(long string) string {
+	return cmp.Or(e.given[long], e.defaults[long], "default")
+}
+
+// DefaultsBy returns the names of the options whose values something else than the command line has given, in alphabetical order.
+func (e *Env) DefaultsBy(by string) (names []string) {
+	for _, long := range slices.Sorted(maps.Keys(e.defaults)) {
+		if e.defaults[long] == by {
+			names = append(names, "--"+long)
+		}
+	}
+	return names
+}

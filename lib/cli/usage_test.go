@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -164,5 +165,24 @@ func TestOtherNames(t *testing.T) {
 	}
 	if _, help, _ := runAll("--help-all"); !strings.Contains(help, "The same by other names:\n      --max-steps=N ") {
 		t.Errorf("--help-all does not show the other names:\n%s", help)
+	}
+}
+
+func TestDefaultsComeAfterTheCommandLine(t *testing.T) {
+	o := &all{Old: func(int) {}}
+	work := func(_ context.Context, env *Env, _ []string) error {
+		Default(env, "a.json", "steps", &o.Steps, 3)
+		Default(env, "a.json", "output", &o.Output, "y")
+		Default(env, "a.json", "dropout", &o.Dropout, new(0.25))
+		Default(env, "b.json", "dropout", &o.Dropout, new(0.5))
+		got := fmt.Sprint(o.Steps, o.Output, *o.Dropout, env.Source("steps"), env.Source("output"), env.Source("dropout"), env.Source("train"), env.Source("log-json"),
+			env.DefaultsBy("a.json"), env.DefaultsBy("b.json"))
+		if want := "3x0.5a.json--output-dirb.json--traindefault[--steps][--dropout]"; strings.ReplaceAll(got, " ", "") != want {
+			t.Errorf("%s, expected %s", got, want)
+		}
+		return nil
+	}
+	if status := Run(Program{Name: "all"}, o, work, strings.Fields("--train 1 --output_dir x"), &Env{Stdout: io.Discard, Stderr: io.Discard}); status != 0 {
+		t.Errorf("exit status %d", status)
 	}
 }

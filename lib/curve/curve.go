@@ -4,6 +4,7 @@ package curve
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"hpcbert/lib/fault"
+	"hpcbert/lib/stream"
 
 	"gonum.org/v1/plot/plotter"
 )
@@ -56,6 +58,30 @@ func Read(r io.Reader, name string) (*Run, error) {
 		}
 	}
 	return run, nil
+}
+
+// ReadFile is Read of a file, or of standard input where its name is "-".
+func ReadFile(ctx context.Context, name string, stdin io.Reader) (*Run, error) {
+	in, err := stream.Open(ctx, name, stdin)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	return Read(in, in.Name)
+}
+
+// Median returns that of a field over the steps but the first, in which a program warms up.
+func (r *Run) Median(field string) (float64, error) {
+	points := r.Series(field)
+	if len(points) < 2 {
+		return 0, fault.WithHint(fmt.Errorf("read %s: %d step(s) have %s", r.Name, len(points), field), "run at least two steps: the first one is not counted")
+	}
+	var values []float64
+	for _, p := range points[1:] {
+		values = append(values, p.Y)
+	}
+	slices.Sort(values)
+	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2, nil
 }
 
 // Fields returns the names of what the run has over its steps.

@@ -4,6 +4,7 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -85,4 +86,16 @@ func Device(env *cli.Env, c comm.Comm, name string) (*kernels.Device, error) {
 	}
 	dev, err := kernels.Open(name, kernels.Options{Threads: on.Threads, Pin: on.Pin, Crowded: on.Crowded, ISA: env.ISA()})
 	return dev, comm.Together(c, err)
+}
+
+// Memory returns the bytes of this node that a device's work may take, at most the limit, if there is one; the largest number where it is not known.
+func Memory(dev *kernels.Device, limit cli.Size) int64 {
+	available := int64(math.MaxInt64)
+	if dev.OnHost() {
+		available = cli.AvailableMemory()
+	}
+	if limit > 0 {
+		available = min(available, int64(limit))
+	}
+	return available
 }

@@ -198,17 +198,11 @@ func (o *Tuning) Training(env *cli.Env, m *Model, seed uint64, out string) finet
 	t.LogEvery, t.DLLogger, t.Began, t.FileOrder = o.LogEvery, o.DLLogger, time.Now(), o.Order == "file"
 	t.Schedule, t.Optimizer, t.Reduction, t.Warn = o.schedule(), o.Optim(o.Optimizer), o.Reduction(), env.Warnf
 	t.Scaling, _ = o.Scaling(o.Precision) // checked
-	t.Mode = map[string]bert.Mode{"bf16": bert.BFloat16, "fp16": bert.Float16}[o.Precision]
+	t.Mode, _ = bert.Precision(o.Precision)
 	if o.Checkpoint {
 		t.Mode |= bert.CheckpointActivations
 	}
-	t.Memory = math.MaxInt64
-	if m.Device.OnHost() {
-		t.Memory = cli.AvailableMemory()
-	}
-	if o.MemoryLimit > 0 {
-		t.Memory = min(t.Memory, int64(o.MemoryLimit))
-	}
+	t.Memory = Memory(m.Device, o.MemoryLimit)
 	return opt
 }
 

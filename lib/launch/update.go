@@ -2,9 +2,9 @@ package launch
 
 import (
 	"cmp"
-	"slices"
 	"strconv"
 
+	"hpcbert/lib/bert"
 	"hpcbert/lib/comm"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/optim"
@@ -35,15 +35,14 @@ var wires = map[string]comm.Wire{"fp32": comm.Float32, "bf16": comm.BFloat16, "f
 func (o *Update) Check(optimizer, precision string) error {
 	_, wired := wires[o.Wire]
 	switch {
-	case !slices.Contains([]string{"fp32", "tf32", "bf16", "fp16"}, precision):
-		return fault.Usagef("--precision %q: must be fp32, tf32, bf16 or fp16", precision)
 	case o.Allreduce != "overlap" && o.Allreduce != "after":
 		return fault.Usagef("--allreduce %q: must be overlap or after", o.Allreduce)
 	case !wired:
 		return fault.Usagef("--allreduce-precision %q: must be fp32, bf16 or fp16", o.Wire)
 	}
+	_, unknown := bert.Precision(precision)
 	scaling, err := o.Scaling(precision)
-	return cmp.Or(err, o.Optim(optimizer).Check(), scaling.Check())
+	return cmp.Or(unknown, err, o.Optim(optimizer).Check(), scaling.Check())
 }
 
 // Optim returns the options of that optimizer.

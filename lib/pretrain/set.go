@@ -101,6 +101,21 @@ func (s *Set) SHA256() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// Suits refuses sequences of another length than seq, and those with more predictions than maxPred, as somebody says; 0 = whatever. warn is told
+// where there can never be as many predictions.
+func (s *Set) Suits(seq, maxPred int, says string, warn func(format string, a ...any)) error {
+	switch {
+	case seq > 0 && seq != s.Seq:
+		return fault.WithHint(fault.Usagef("%s: sequences of %d tokens, %s wants %d", s.Dir, s.Seq, says, seq),
+			"the length comes from the data: make them with mkpretrain --seq %d, or name the folder of the other phase", seq)
+	case maxPred > 0 && maxPred < s.MaxPred:
+		return fault.WithHint(fault.Usagef("%s: sequences of up to %d predictions, %s wants %d", s.Dir, s.MaxPred, says, maxPred), "make the data with mkpretrain --max-pred %d", maxPred)
+	case maxPred > s.MaxPred:
+		warn("%s: sequences of up to %d predictions, %s allows %d", s.Dir, s.MaxPred, says, maxPred)
+	}
+	return nil
+}
+
 func (s *Set) find(kind string) error {
 	entries, err := os.ReadDir(s.Dir)
 	if err != nil {
@@ -158,7 +173,7 @@ func (s *Set) addShape(name string) error {
 }
 
 func (s *Set) readVocabulary() error {
-	err := s.loadVocabulary(filepath.Join(s.Dir, VocabularyName))
+	err := s.loadVocabulary(filepath.Join(s.Dir, vocabularyName))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -198,7 +213,7 @@ func (s *Set) checkManifest(kind string) error {
 		return errors.New("the shards are not complete: mkpretrain was interrupted or is still at work")
 	}
 	if s.VocabPath == "" {
-		return fmt.Errorf("%s is missing", VocabularyName)
+		return fmt.Errorf("%s is missing", vocabularyName)
 	}
 	if s.VocabSHA256 != m.Vocabulary.SHA256 {
 		return fmt.Errorf("%s is not the vocabulary that the shards were made with (SHA-256 %.12s, not %.12s)", s.VocabPath, s.VocabSHA256, m.Vocabulary.SHA256)

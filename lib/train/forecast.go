@@ -29,6 +29,8 @@ type Forecast struct {
 	Tokens, Masked  float64 // of a sequence on the average, without padding
 	FLOPs           float64 // of a sequence
 	PeakGFLOPS      float64 // of all ranks at once; 0 = unknown
+	run             *Trainer
+	config          *bert.Config
 }
 
 // Foresee is ForeseeTask for pre-training on shards.
@@ -49,7 +51,7 @@ func ForeseeTask(ctx context.Context, opt Options, cfg *bert.Config, task Task, 
 	if err := t.fit(cfg); err != nil {
 		return Forecast{}, err
 	}
-	f := Forecast{Plan: t.Plan, End: t.end()}
+	f := Forecast{Plan: t.Plan, End: t.end(), run: t, config: cfg}
 	for _, p := range task.Params(cfg) {
 		f.Parameters += p.Len
 	}

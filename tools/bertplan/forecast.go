@@ -119,7 +119,10 @@ func (o *options) fit(ctx context.Context, env *cli.Env, f *forecast, rows []pla
 
 // memory counts what bertrain takes for the first of so many ranks, but for the data.
 func (o *options) memory(dev *kernels.Device, cfg *bert.Config, r *plan.Recipe, ranks int) (int64, error) {
-	mode := map[string]bert.Mode{"bf16": bert.BFloat16, "fp16": bert.Float16}[r.Precision]
+	mode, err := bert.Precision(r.Precision)
+	if err != nil {
+		return 0, err
+	}
 	if o.Recompute {
 		mode |= bert.CheckpointActivations
 	}

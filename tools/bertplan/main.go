@@ -39,6 +39,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"math"
 	"path/filepath"
 
@@ -47,8 +48,12 @@ import (
 	"hpcbert/lib/stream"
 )
 
+//go:embed main.go
+var source string
+
 var program = cli.Program{
 	Name:    "bertplan",
+	Source:  source,
 	Summary: "predicts time, efficiency and memory of a pre-training on many nodes",
 	Help: `Prints a row for each number of nodes. How fast a device computes comes from a short run on one node (--measured), a table of yours (--fit), --sequences-per-second or the machine's file.
 

@@ -186,7 +186,7 @@ func TestRefusals(t *testing.T) {
 		{"machine for another recipe", append(base, "--machine", machine), 2, "makes updates of 65536 sequences"},
 		{"speeds of another model", append(reference[:2:2], "--config", configs+"model/base.json", "--machine", machine), 1, "has no speeds of base.json"},
 		{"run of another model", append(reference[:4:4], "--measured", metricsOf(t, 16, 1)), 1, "its sequence_length is 16, that of the recipe and model is 128"},
-		{"no steps yet", append(base, "--measured", clitest.WriteFile(t, "metrics.jsonl", `{"ranks":1,"global_batch":8,"micro_batch":8,"sequence_length":16,"hidden_size":32,"num_hidden_layers":1}`+"\n")), 1, "0 steps have a time"},
+		{"no steps yet", append(base, "--measured", clitest.WriteFile(t, "metrics.jsonl", `{"ranks":1,"global_batch":8,"micro_batch":8,"sequence_length":16,"hidden_size":32,"num_hidden_layers":1}`+"\n")), 1, "0 step(s) have seconds"},
 		{"bad table", append(base, "--fit", clitest.WriteFile(t, "t.txt", "1 x\n")), 1, "line 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -30,6 +30,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -41,8 +42,12 @@ import (
 	"hpcbert/lib/stream"
 )
 
+//go:embed main.go
+var source string
+
 var program = cli.Program{
 	Name:    "bertplot",
+	Source:  source,
 	Args:    "[FILE...]",
 	Summary: "draws training curves",
 	Help: `Reads metrics.jsonl of bertrain or dllogger.json of the original, also of runs that go on, and draws loss, learning rate and throughput over the steps, a curve for each file, as .png, .svg or .pdf by the suffix of -o.
@@ -86,7 +91,7 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	}
 	var runs []*curve.Run
 	for _, name := range args {
-		run, err := readRun(ctx, env, name)
+		run, err := curve.ReadFile(ctx, name, env.Stdin)
 		if err != nil {
 			return err
 		}
@@ -111,15 +116,6 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 	}
 	env.Summaryf("%s of %d steps in %d file(s)", strings.Join(fields, ", "), points, len(runs))
 	return nil
-}
-
-func readRun(ctx context.Context, env *cli.Env, name string) (*curve.Run, error) {
-	in, err := stream.Open(ctx, name, env.Stdin)
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	return curve.Read(in, in.Name)
 }
 
 // panels returns the fields to draw: those asked for, or those of the usual three that there are.

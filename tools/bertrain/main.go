@@ -118,18 +118,15 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
-	"math"
 	"time"
 
 	"hpcbert/kernels"
 	"hpcbert/lib/bert"
 	"hpcbert/lib/cli"
 	"hpcbert/lib/comm"
-	"hpcbert/lib/fault"
 	"hpcbert/lib/launch"
 	"hpcbert/lib/pretrain"
 	"hpcbert/lib/train"
@@ -138,82 +135,9 @@ import (
 //go:embed main.go
 var source string
 
-var program = cli.Program{
-	Name:    "bertrain",
-	Source:  source,
-	Summary: "pre-trains BERT with LAMB, alone or under mpirun",
-	Help: `Reads the HDF5 training shards of --data and the model shape --config; writes checkpoints OUT/step-NNNNNNNN in Hugging Face's form and OUT/metrics.jsonl. The same command run again goes on from the newest whole checkpoint. OUT/DONE says that the last step is done, OUT/STOPPED that the run ended before.
-
-The loss is the mean over the masked tokens of the global batch plus the mean over its next-sentence labels (the original averages each micro-batch). The learning rate rises over the warm-up, then falls as a square root.
-
-USR2, TERM, INT and HUP save and stop within seconds; a second TERM or INT ends at once. USR1 prints progress. Flags of the original trainer are taken, too: --help-all.`,
-	Examples: `
-  bertrain --config configs/model/tiny.json --data hdf5 -o out --global-batch 32 --micro-batch 8 --steps 200
-  mpirun -np 4 --bind-to none bertrain --config configs/model/base.json --data hdf5 -o one --global-batch 256 --steps 7038 --save-every 200
-  bertrain --config configs/model/base.json --data hdf5-512 -o two --phase2 --init one --global-batch 128 --steps 1563 --learning-rate 4e-3 --warmup 0.128`,
-}
-
-type options struct {
-	cli.Common
-	Config      string   `long:"config" also:"config-file" value-name:"FILE" required:"true" description:"model shape, as config.json"`
-	Data        string   `long:"data" also:"input-dir" value-name:"DIR" required:"true" description:"folder of HDF5 training shards"`
-	Output      string   `short:"o" long:"output" also:"output-dir" value-name:"DIR" required:"true" description:"folder of checkpoints and metrics"`
-	GlobalBatch int      `long:"global-batch" value-name:"N" default:"32" description:"sequences of an update"`
-	MicroBatch  int      `long:"micro-batch" value-name:"N" default:"8" description:"sequences computed at once"`
-	Steps       int      `long:"steps" also:"max-steps" value-name:"N" default:"1000" description:"updates"`
-	LogEvery    int      `long:"log-every" also:"log-freq" value-name:"N" default:"1" hidden:"true" description:"updates between metrics"`
-	DryRun      bool     `long:"dry-run" description:"print what would be done, and whether it can be"`
-	Measured    string   `long:"measured" value-name:"FILE" hidden:"true" description:"with --dry-run: metrics.jsonl of a run like this one, for the time"`
-	DLLogger    string   `long:"dllogger" also:"json-summary" value-name:"FILE" hidden:"true" description:"append the original's log to FILE"`
-	Seed        uint64   `long:"seed" value-name:"N" default:"42" description:"of weights, order, dropout"`
-	Dropout     *float64 `long:"dropout" value-name:"P" hidden:"true" description:"(default: the model shape's)"`
-	Order       string   `long:"order" value-name:"ORDER" default:"shuffle" hidden:"true" description:"of rows: shuffle or file"`
-	Vocab       string   `long:"vocab" value-name:"FILE" description:"vocabulary (default: vocab.txt of the data)"`
-	Precision   string   `long:"precision" value-name:"TYPE" default:"fp32" description:"fp32, bf16, fp16 or tf32"`
-	Checkpoint  bool     `long:"checkpoint-activations" description:"less memory, same numbers, slower"`
-	MemoryLimit cli.Size `long:"memory-limit" value-name:"SIZE" hidden:"true" description:"of a node, as 64G (default: free)"`
-	Device      string   `long:"device" value-name:"DEVICE" default:"auto" hidden:"true" description:"cpu or auto"`
-	maskOptions
-	updateOptions
-	saveOptions
-	healthOptions
-	recipeOptions
-	referenceOptions
-
-	began time.Time
-}
-
 func main() {
 	var o options
 	cli.Main(program, &o, o.run)
-}
-
-func (o *options) check(args []string) error {
-	switch {
-	case len(args) > 0:
-		return fault.Usagef("unexpected argument %q", args[0])
-	case o.GlobalBatch < 1 || o.MicroBatch < 1 || o.Steps < 1 || o.LogEvery < 1:
-		return fault.Usagef("--global-batch, --micro-batch, --steps and --log-every must be at least 1")
-	case o.Dropout != nil && !(*o.Dropout >= 0 && *o.Dropout < 1):
-		return fault.Usagef("--dropout %g: must be from 0 to below 1", *o.Dropout)
-	case o.Order != "shuffle" && o.Order != "file":
-		return fault.Usagef("--order %q: must be shuffle or file", o.Order)
-	}
-	return cmp.Or(o.maskOptions.check(), o.updateOptions.check(o.Steps, o.Precision), o.saveOptions.check(), o.healthOptions.check(), o.referenceOptions.check())
-}
-
-// settle gives the options the values that recipe, machine and the original's flags mean. What needs the number of ranks is left to divide.
-func (o *options) settle(env *cli.Env, args []string) error {
-	if err := o.check(args); err != nil { // before any file is read
-		return err
-	}
-	if err := o.useRecipe(env); err != nil {
-		return err
-	}
-	if err := o.translate(env); err != nil {
-		return err
-	}
-	return o.check(args)
 }
 
 func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
@@ -229,11 +153,11 @@ func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
 // work is what one rank does.
 func (o *options) work(ctx context.Context, env *cli.Env, c comm.Comm, stop *cli.Stop) error {
 	cfg, set, dev, err := o.open(env, c)
-	if err == nil && o.DryRun {
-		err = o.dryRun(ctx, env, c, cfg, set, dev)
-	}
-	if err != nil || o.DryRun {
+	if err != nil {
 		return err
+	}
+	if o.DryRun {
+		return o.dryRun(ctx, env, c, cfg, set, dev)
 	}
 	t, err := o.prepare(env, c, cfg, set, dev)
 	if err != nil {
@@ -257,19 +181,39 @@ func (o *options) open(env *cli.Env, c comm.Comm) (*bert.Config, *pretrain.Set, 
 		return nil, nil, nil, err
 	}
 	dev, err := launch.Device(env, c, o.Device)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if o.Precision == "tf32" && dev.OnHost() {
+	if err == nil && o.Precision == "tf32" && dev.OnHost() {
 		env.Infof("--precision tf32: a CPU has no such type and computes in fp32")
 	}
-	return cfg, set, dev, nil
+	return cfg, set, dev, err
+}
+
+// read finds the data and reads the model's shape. It has no collective in it.
+func (o *options) read(env *cli.Env) (*bert.Config, *pretrain.Set, error) {
+	set, err := pretrain.OpenSet(o.Data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := o.checkData(env, set); err != nil {
+		return nil, nil, err
+	}
+	if o.Vocab != "" {
+		if err := set.UseVocabulary(o.Vocab); err != nil {
+			return nil, nil, err
+		}
+	}
+	cfg, err := train.ReadShape(o.Config, set)
+	if err == nil && o.Dropout != nil {
+		cfg.HiddenDropoutProb, cfg.AttentionProbsDropoutProb = *o.Dropout, *o.Dropout
+	}
+	return cfg, set, err
 }
 
 // prepare makes everything that training needs, on all ranks or on none.
 func (o *options) prepare(env *cli.Env, c comm.Comm, cfg *bert.Config, set *pretrain.Set, dev *kernels.Device) (*train.Trainer, error) {
 	o.tellRecipe(env)
-	t, err := train.New(o.training(env, dev), cfg, set, dev, c)
+	opt := o.training(env, dev)
+	opt.Planned = func(p train.Plan) { env.Infof("memory %v", p) }
+	t, err := train.New(opt, cfg, set, dev, c)
 	if err != nil {
 		return nil, err
 	}
@@ -279,71 +223,8 @@ func (o *options) prepare(env *cli.Env, c comm.Comm, cfg *bert.Config, set *pret
 	env.Infof("%d parameters, %d layers x %d, vocabulary %d; %d sequences of %d in %d files; %d rank(s) x %d thread(s) on %s",
 		t.Parameters(), cfg.NumHiddenLayers, cfg.HiddenSize, cfg.VocabSize, set.TotalRows(), set.Seq, len(set.Files), c.Size(), dev.Threads(), dev.Name())
 	env.Infof("%d steps of %d sequences in micro-batches of %d, %s, %s, %s learning rate %g with %.4g of the steps to warm up, seed %d, to %s",
-		o.Steps, o.GlobalBatch, o.MicroBatch, o.Precision, o.Optimizer, o.Schedule, o.LearningRate, o.schedule(o.Steps).Warmup, o.Seed, o.Output)
+		o.Steps, o.GlobalBatch, o.MicroBatch, o.Precision, o.Optimizer, o.Schedule, o.LearningRate, opt.Schedule.Warmup, o.Seed, o.Output)
 	return t, t.SameOnAllRanks()
-}
-
-// read reads the model's shape and finds the data. It has no collective in it.
-func (o *options) read(env *cli.Env) (*bert.Config, *pretrain.Set, error) {
-	cfg, err := bert.ReadConfig(o.Config)
-	if err != nil {
-		return nil, nil, err
-	}
-	if o.Dropout != nil {
-		cfg.HiddenDropoutProb, cfg.AttentionProbsDropoutProb = *o.Dropout, *o.Dropout
-	}
-	set, err := pretrain.OpenSet(o.Data)
-	if err == nil {
-		err = o.checkData(env, set)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if o.Vocab != "" {
-		if err := set.UseVocabulary(o.Vocab); err != nil {
-			return nil, nil, err
-		}
-	}
-	if cfg.VocabSize == 0 {
-		if cfg.VocabSize = set.VocabSize; cfg.VocabSize == 0 {
-			return nil, nil, fault.WithHint(fmt.Errorf("%s has no vocab.txt and %s no vocab_size", o.Data, o.Config), "give --vocab FILE, the vocabulary that the shards were made with")
-		}
-	}
-	return cfg, set, nil
-}
-
-// training says what to train and how.
-func (o *options) training(env *cli.Env, dev *kernels.Device) train.Options {
-	opt := train.Options{Out: o.Output, Init: o.Init, InitStep: o.Phase1End, ResetMoments: o.ResetMoments, Seed: o.Seed, GlobalBatch: o.GlobalBatch, MicroBatch: o.MicroBatch,
-		Steps: o.Steps, SaveEvery: o.SaveEvery, Keep: o.Keep, SaveSync: o.SaveSync || o.NoSave, Deadline: env.Deadline(o.TimeLimit), Until: o.until(), SaveNothing: o.NoSave,
-		LogEvery: o.LogEvery, DLLogger: o.DLLogger, Began: o.began, Schedule: o.schedule(o.Steps), Optimizer: o.Optim(o.Optimizer), Reduction: o.Reduction(), VerifyEvery: o.VerifyEvery, FileOrder: o.Order == "file", DynamicMasking: o.Dynamic, WholeWords: o.WholeWords,
-		Memory: math.MaxInt64, Warn: env.Warnf, Planned: func(p train.Plan) { tellMemory(env, p) }}
-	opt.Scaling, _ = o.Scaling(o.Precision) // checked
-	if dev.OnHost() {
-		opt.Memory = cli.AvailableMemory()
-	}
-	if o.MemoryLimit > 0 {
-		opt.Memory = min(opt.Memory, int64(o.MemoryLimit))
-	}
-	if o.Checkpoint {
-		opt.Mode |= bert.CheckpointActivations
-	}
-	switch o.Precision {
-	case "bf16":
-		opt.Mode |= bert.BFloat16
-	case "fp16":
-		opt.Mode |= bert.Float16
-	}
-	return opt
-}
-
-func tellMemory(env *cli.Env, p train.Plan) {
-	available := "what is available is not known"
-	if p.Available < math.MaxInt64 {
-		available = fmt.Sprintf("%s available for %d rank(s)", cli.Bytes(p.Available), p.Ranks)
-	}
-	env.Infof("memory %s: parameters %s, gradients %s, optimizer %s, packed weights %s, activations %s, scratch %s, copy to save %s, data %s; %s", cli.Bytes(p.Total()),
-		cli.Bytes(p.Weights), cli.Bytes(p.Gradients), cli.Bytes(p.Optimizer), cli.Bytes(p.Packed), cli.Bytes(p.Activations), cli.Bytes(p.Scratch), cli.Bytes(p.Snapshot), cli.Bytes(p.Data), available)
 }
 
 // train runs the loop and tells how it goes.

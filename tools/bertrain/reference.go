@@ -16,8 +16,8 @@ import (
 // the tags of these.
 type referenceOptions struct {
 	launch.PerRank
-	SeqLength    *int     `long:"max-seq-length" value-name:"N" hidden:"true" description:"tokens that the data's sequences must have"`
-	MaxPred      *int     `long:"max-predictions-per-seq" value-name:"N" hidden:"true" description:"predictions that the data's sequences may have"`
+	SeqLength    int      `long:"max-seq-length" value-name:"N" hidden:"true" description:"tokens that the data's sequences must have"`
+	MaxPred      int      `long:"max-predictions-per-seq" value-name:"N" hidden:"true" description:"predictions that the data's sequences may have"`
 	FP16         bool     `long:"fp16" hidden:"true" description:"--precision fp16"`
 	AMP          bool     `long:"amp" hidden:"true" description:"--precision fp16"`
 	After        bool     `long:"allreduce-post-accumulation" hidden:"true" description:"--allreduce after"`
@@ -64,8 +64,7 @@ func (o *options) translate(env *cli.Env) error {
 		if env.Given(t.name) != "" && *t.into != t.value {
 			return fault.Usagef("--%s %s contradicts %s, which means %s", t.name, *t.into, t.by, t.value)
 		}
-		*t.into = t.value
-		o.from[t.name] = t.by
+		cli.Default(env, t.by, t.name, t.into, t.value)
 	}
 	if err := o.CheckLauncher(env); err != nil {
 		return err
@@ -86,7 +85,7 @@ func (o *options) warn(env *cli.Env) {
 		env.Warnf("never read, here as in the original: %s", list(idle))
 	}
 	for name, was := range map[string]string{"learning-rate": "5e-5", "warmup": "0.01", "save-every": "100"} {
-		if o.DoTrain && env.Given(name) == "" && o.from[name] == "" {
+		if o.DoTrain && env.Source(name) == "default" {
 			differ = append(differ, fmt.Sprintf("--%s %s", name, was))
 		}
 	}
@@ -112,43 +111,22 @@ func (o *options) divide(env *cli.Env, ranks int) error {
 		return err
 	}
 	if o.TrainBatch != nil {
-		o.from["global-batch"] = "--train-batch-size"
+		cli.Default(env, "--train-batch-size", "global-batch", &o.GlobalBatch, global)
+		cli.Default(env, "--train-batch-size", "micro-batch", &o.MicroBatch, micro)
 	}
 	if o.Accumulation != nil {
-		o.from["micro-batch"] = "--gradient-accumulation-steps"
+		cli.Default(env, "--gradient-accumulation-steps", "micro-batch", &o.MicroBatch, micro)
 	}
-	o.GlobalBatch, o.MicroBatch = global, micro
 	return nil
 }
 
 // checkData compares the data with what was said of them.
 func (o *options) checkData(env *cli.Env, set *pretrain.Set) error {
-	type want struct {
-		seq, pred int
-		says      string
+	err := set.Suits(o.SeqLength, o.MaxPred, "the command line", env.Warnf)
+	if err == nil && o.recipe != nil {
+		err = set.Suits(o.recipe.SequenceLength, o.recipe.MaxPredictions, o.Recipe, env.Warnf)
 	}
-	wants := []want{{says: "the command line"}, {says: o.Recipe}}
-	if o.SeqLength != nil {
-		wants[0].seq = *o.SeqLength
-	}
-	if o.MaxPred != nil {
-		wants[0].pred = *o.MaxPred
-	}
-	if o.recipe != nil {
-		wants[1].seq, wants[1].pred = o.recipe.SequenceLength, o.recipe.MaxPredictions
-	}
-	for _, w := range wants {
-		if w.seq > 0 && w.seq != set.Seq {
-			return fault.WithHint(fault.Usagef("%s: sequences of %d tokens, %s wants %d", set.Dir, set.Seq, w.says, w.seq), "the length comes from the data: make them with mkpretrain --seq %d, or name the folder of the other phase", w.seq)
-		}
-		if w.pred > 0 && w.pred < set.MaxPred {
-			return fault.WithHint(fault.Usagef("%s: sequences of up to %d predictions, %s wants %d", set.Dir, set.MaxPred, w.says, w.pred), "make the data with mkpretrain --max-pred %d", w.pred)
-		}
-		if w.pred > set.MaxPred {
-			env.Warnf("%s: sequences of up to %d predictions, %s allows %d", set.Dir, set.MaxPred, w.says, w.pred)
-		}
-	}
-	return nil
+	return err
 }
 
 // checkStart refuses a start that the original's flags do not mean.

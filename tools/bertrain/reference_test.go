@@ -142,6 +142,7 @@ func TestFlagsOfTheOriginalThatDoNotFit(t *testing.T) {
 		{1, "--local_rank=3", 2, "each would train alone"},
 		{1, "--local_rank=-1 --steps_this_run=-1 --resume_step=-1", 0, ""},
 		{1, "--loss_scale=0.0 --fp16", 0, ""},
+		{1, "--warmup 0.1 --warmup_steps 7", 2, "--warmup and --warmup-steps: one of them"},
 		{1, "--machine m", 2, "--machine goes with --recipe"},
 		{1, "--recipe ../../configs/recipe/phase2.json --machine ../../configs/machine/dgx2.json", 2, "hint: give a machine file with batches for phase 2"},
 		{1, "--recipe ../../configs/recipe/node_phase1.json --machine ../../configs/machine/dgx2.json", 2, "hint: a machine file is of the recipes with its global batch"},

@@ -33,9 +33,5 @@ func (o *updateOptions) check(steps int, precision string) error {
 }
 
 func (o *updateOptions) schedule(steps int) optim.Schedule {
-	s := optim.Schedule{Name: o.Schedule, Base: o.LearningRate, Warmup: o.Warmup, Steps: steps, Degree: o.Degree}
-	if o.WarmupSteps != nil {
-		s.Warmup = float64(*o.WarmupSteps) / float64(steps)
-	}
-	return s
+	return optim.Schedule{Name: o.Schedule, Base: o.LearningRate, Warmup: o.Warmup, Steps: steps, Degree: o.Degree}
 }

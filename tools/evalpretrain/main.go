@@ -38,8 +38,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"math"
-	"slices"
 	"time"
 
 	"hpcbert/lib/bert"
@@ -98,10 +96,9 @@ func (o *options) check(args []string) error {
 		return fault.Usagef("--batch %d: must be at least 1", o.Batch)
 	case o.Step == 0 || o.Step < -1:
 		return fault.Usagef("--ckpt-step %d: must be a step, or -1 for the newest", o.Step)
-	case !slices.Contains([]string{"fp32", "tf32", "bf16", "fp16"}, o.Precision):
-		return fault.Usagef("--precision %q: must be fp32, tf32, bf16 or fp16", o.Precision)
 	}
-	return nil
+	_, err := bert.Precision(o.Precision)
+	return err
 }
 
 func (o *options) run(ctx context.Context, env *cli.Env, args []string) error {
@@ -126,10 +123,7 @@ func (o *options) evaluate(ctx context.Context, env *cli.Env, c comm.Comm, files
 	if err != nil {
 		return err
 	}
-	e.Memory = math.MaxInt64
-	if dev.OnHost() {
-		e.Memory = cli.AvailableMemory()
-	}
+	e.Memory = launch.Memory(dev, 0)
 	rows := int64(e.Set.TotalRows())
 	if e.Sequences > 0 {
 		rows = min(rows, e.Sequences)
@@ -152,7 +146,7 @@ func (o *options) evaluate(ctx context.Context, env *cli.Env, c comm.Comm, files
 // evaluation finds checkpoint, shape and data.
 func (o *options) evaluation(env *cli.Env, files []string) (e *train.Evaluation, err error) {
 	e = &train.Evaluation{MicroBatch: o.Batch, Sequences: int64(max(0, o.MaxBatches)) * int64(o.Batch), Warn: env.Warnf}
-	e.Mode = map[string]bert.Mode{"bf16": bert.BFloat16, "fp16": bert.Float16}[o.Precision]
+	e.Mode, _ = bert.Precision(o.Precision) // checked
 	if err := train.CheckLog(o.Log); err != nil {
 		return nil, err
 	}

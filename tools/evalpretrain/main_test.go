@@ -144,7 +144,7 @@ func TestWrongUsageOfEvalpretrain(t *testing.T) {
 		{"--checkpoint x --data y --ckpt-step 0", "--ckpt-step 0", 2},
 		{"--checkpoint x --data y --eval --prediction", "one of them", 2},
 		{"--checkpoint x --data y --fp16 --precision bf16", "--fp16, but --precision bf16", 2},
-		{"--checkpoint x --data y --precision fp8", `--precision "fp8"`, 2},
+		{"--checkpoint x --data y --precision fp8", `precision "fp8"`, 2},
 		{"--checkpoint x --data y --log_path main.go", `append to main.go: its lines do not begin with "DLLL "`, 1},
 		{"--checkpoint " + dir + " --data y", "no config.json or bert_config.json", 1},
 		{"--checkpoint " + dir + "/none --data y", "no config.json", 1},
