@@ -50,7 +50,7 @@ func TestWrongUsage(t *testing.T) {
 		{"--task mrpc --data x --init y -o z --train --seeds 5..1", "no list of seeds", 2},
 		{"--task mrpc --data x --init y -o z --train --gradient_accumulation_steps 0", "must be at least 1", 2},
 		{"--task mrpc --data x --init y -o z --train --train_batch_size 8 --gradient_accumulation_steps 9", "not divisible", 2},
-		{"--task mrpc --data x --init y -o z --train --precision fp8", `--precision "fp8"`, 2},
+		{"--task mrpc --data x --init y -o z --train --precision fp8", `precision "fp8"`, 2},
 		{"--task mrpc --data x --init y -o z --train --fp16 --precision fp32", "contradicts --fp16", 2},
 		{"--task mrpc --data x --init y -o z --train --cased --do_lower_case", "one of them", 2},
 		{"--task mrpc --data x --init y -o z --train --max_steps 1.5", "--max-steps 1.5", 2},
