@@ -87,8 +87,8 @@ func (l *layer) forward(m *Model, i int) {
 		r.tokenSamples, r.positions, r.hiddenDrop(4*i+2), r.t, h, eps)
 }
 
-// backward turns dy [T, H], the gradient of y, into that of x, and adds the parameters' gradients.
-func (l *layer) backward(m *Model, i int, dy kernels.Tensor) {
+// feedForwardBackward turns dy [T, H], the gradient of y, into that of y1, and adds the parameters' gradients.
+func (l *layer) feedForwardBackward(m *Model, i int, dy kernels.Tensor) {
 	s, r, w, h := m.s, &m.run, &m.scratch, m.Config.HiddenSize
 	s.DropoutResidualLayerNormBackward(w.dz, dy, l.outputNorm.dgamma, l.outputNorm.dbeta, dy, l.z2, l.mean2, l.rstd2, l.outputNorm.gamma,
 		r.tokenSamples, r.positions, r.hiddenDrop(4*i+2), r.t, h)
@@ -96,7 +96,11 @@ func (l *layer) backward(m *Model, i int, dy kernels.Tensor) {
 	l.output.inputGELU(s, w.wide, l.pre, w.dz, r.t)
 	l.intermediate.addWeight(s, w.wide, 0, l.y1, r.t)
 	l.intermediate.addInput(s, dy, w.wide, r.t)
+}
 
+// attentionBackward turns dy [T, H], the gradient of y1, into that of x, and adds the parameters' gradients.
+func (l *layer) attentionBackward(m *Model, i int, dy kernels.Tensor) {
+	s, r, w, h := m.s, &m.run, &m.scratch, m.Config.HiddenSize
 	s.DropoutResidualLayerNormBackward(w.dz, dy, l.attentionNorm.dgamma, l.attentionNorm.dbeta, dy, l.z1, l.mean1, l.rstd1, l.attentionNorm.gamma,
 		r.tokenSamples, r.positions, r.hiddenDrop(4*i+1), r.t, h)
 	l.attention.addWeight(s, w.dz, 0, l.context, r.t)

@@ -437,7 +437,7 @@ func TestGradientsAreFinalWhenTold(t *testing.T) {
 		end = first
 		calls++
 	})
-	if err != nil || end != 0 || calls != c.NumHiddenLayers+2 {
+	if err != nil || end != 0 || calls != 2*c.NumHiddenLayers+2 {
 		t.Fatalf("%d calls down to %d: %v", calls, end, err)
 	}
 	if !slices.Equal(told, download(t, r.s, r.Gradients)) {

@@ -188,7 +188,9 @@ func (m *Model) EncodeBackward(dhidden, dpooled kernels.Tensor, done Done) error
 		if m.recomputes() && i < last { // of the last layer everything is still there
 			m.layers[i].forward(m, i)
 		}
-		m.layers[i].backward(m, i, dhidden)
+		m.layers[i].feedForwardBackward(m, i, dhidden)
+		end = m.finished(done, m.offset(layerName(i)+"intermediate.dense.weight"), end)
+		m.layers[i].attentionBackward(m, i, dhidden)
 		end = m.finished(done, m.offset(layerName(i)+"attention.self.query.weight"), end)
 	}
 	m.embeddingsBackward(dhidden)
