@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"hpcbert/lib/fault"
+	"hpcbert/lib/stream"
 )
 
 // Moments' names are one of these and the parameter's name.
@@ -94,19 +95,10 @@ func find(path string) (string, error) {
 	if newest, _, err := Latest(path); err != nil || newest != "" {
 		return filepath.Join(newest, contents[0]), err
 	}
-	if torch, err := inFolder(path, "*.pt"); err != nil || len(torch) == 1 {
+	if torch, err := stream.InFolder(path, "*.pt"); err != nil || len(torch) == 1 {
 		return strings.Join(torch, ""), err
 	}
 	return "", fault.WithHint(fmt.Errorf("%s: no checkpoint in this folder", path), "wanted is one of %s, or name the file", strings.Join(contents, ", "))
-}
-
-// inFolder returns the paths of a folder's files whose names fit a pattern, sorted. The folder's own name is no pattern.
-func inFolder(dir, pattern string) ([]string, error) {
-	names, err := fs.Glob(os.DirFS(dir), pattern)
-	for i, name := range names {
-		names[i] = filepath.Join(dir, name)
-	}
-	return names, err
 }
 
 // Folder returns the folder where a checkpoint's configuration and vocabulary are: the path itself, or that of the file.
@@ -232,7 +224,7 @@ func (s *Source) readState(name string) error {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	s.State = State{Known: true, Step: state.Step, Epoch: state.Epoch, LearningRate: state.Rate}
-	if parts, _ := inFolder(filepath.Dir(name), momentParts); len(parts) > 0 {
+	if parts, _ := stream.InFolder(filepath.Dir(name), momentParts); len(parts) > 0 {
 		s.State.Optimizer = "exp_avg, exp_avg_sq"
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hpcbert/lib/fault"
+	"hpcbert/lib/stream"
 )
 
 // momentParts are the files of the moments in our own directories.
@@ -176,7 +177,7 @@ func OpenMoments(path string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts, err := inFolder(filepath.Dir(file), momentParts)
+	parts, err := stream.InFolder(filepath.Dir(file), momentParts)
 	if err != nil {
 		return nil, err
 	}

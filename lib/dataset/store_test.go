@@ -747,6 +747,7 @@ func TestGetWiki(t *testing.T) {
 	first, _ := site(t, files{"/zh_min_nanwiki/20261101/dumpstatus.json": status})
 	second, asked := site(t, files{"/zh_min_nanwiki/20261101/" + name: "hello\n"})
 	s, wiki := newStore(t), Set{Name: "wiki", Folder: "wiki", Mirrors: []string{first.URL, second.URL}}
+	s.Dir = filepath.Join(s.Dir, "[a]*") // no pattern
 	for range 2 {
 		s.Wiki = Wiki{"zh-min-nan", "20261101"}
 		whole(t, s, wiki)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hpcbert/lib/fault"
+	"hpcbert/lib/stream"
 )
 
 // Wiki says which Wikipedia dump is wanted.
@@ -119,7 +120,7 @@ func (s *Store) placedDump(set Set) Set {
 	prefix := s.Wiki.database() + "-"
 	set.Name = prefix + s.Wiki.Date
 	if s.Wiki.Date == "latest" {
-		names, _ := filepath.Glob(filepath.Join(s.Folder(set), manifestPrefix+prefix+"20??????"+manifestSuffix)) // sorted; the pattern is a good one
+		names, _ := stream.InFolder(s.Folder(set), manifestPrefix+prefix+"20??????"+manifestSuffix) // sorted; the pattern is a good one
 		if len(names) > 0 {
 			last := filepath.Base(names[len(names)-1])
 			set.Name = strings.TrimSuffix(strings.TrimPrefix(last, manifestPrefix), manifestSuffix)

@@ -227,7 +227,7 @@ func TestBuildErrors(t *testing.T) {
 func TestForcedWithFewerShards(t *testing.T) {
 	inputs := writeTexts(t, 4)
 	for _, parts := range []int{0, 2} {
-		dir := t.TempDir()
+		dir := filepath.Join(t.TempDir(), "set [2]")
 		if _, err := newBuild(t, dir).Run(t.Context(), inputs); err != nil {
 			t.Fatal(err)
 		}
@@ -306,7 +306,7 @@ func TestBuildInParts(t *testing.T) {
 	if _, err := one.Run(t.Context(), inputs); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(t.TempDir(), "parts")
+	dir := filepath.Join(t.TempDir(), "parts [3]*") // no pattern
 	var wait sync.WaitGroup
 	for part := range 3 {
 		b := newBuild(t, dir)

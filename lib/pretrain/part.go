@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"hpcbert/lib/stream"
 )
 
 // Several processes, on machines of their own, can share the work on a folder. They never write the same file: each records its shards in a
@@ -41,7 +43,7 @@ func (b *Build) read(inputs []string) (*Manifest, error) {
 	if m == nil || err != nil {
 		return m, err
 	}
-	names, err := filepath.Glob(filepath.Join(b.Dir, partManifests))
+	names, err := stream.InFolder(b.Dir, partManifests)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +75,7 @@ func (b *Build) end() error {
 	if err := b.manifest.write(b.Dir, b.manifestName()); err != nil || b.Parts > 0 {
 		return err
 	}
-	names, err := filepath.Glob(filepath.Join(b.Dir, partManifests))
+	names, err := stream.InFolder(b.Dir, partManifests)
 	for _, name := range names {
 		os.Remove(name) // taken over; one that stays does no harm
 	}
@@ -87,7 +89,7 @@ func removeOthers(dir string, inputs []string) error {
 	for _, name := range inputs {
 		made[OutputName(name)] = true
 	}
-	manifests, err := filepath.Glob(filepath.Join(dir, anyManifest))
+	manifests, err := stream.InFolder(dir, anyManifest)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -10,6 +9,7 @@ import (
 	"hpcbert/lib/fault"
 	"hpcbert/lib/launch"
 	"hpcbert/lib/pretrain"
+	"hpcbert/lib/stream"
 )
 
 // referenceOptions are the flags of the original trainer that mean something of their own. Those that are our options by another name stand in
@@ -148,7 +148,7 @@ func (o *options) checkStart(env *cli.Env, step int) error {
 		return nil
 	}
 	err := fmt.Errorf("--resume-from-checkpoint: %s has no checkpoint", o.Output)
-	if foreign, _ := filepath.Glob(filepath.Join(o.Output, "ckpt_*.pt")); len(foreign) > 0 {
+	if foreign, _ := stream.InFolder(o.Output, "ckpt_*.pt"); len(foreign) > 0 {
 		return fault.WithHint(err, "those of the original are a start, with its moments: --init %s", foreign[len(foreign)-1])
 	}
 	return fault.WithHint(err, "leave the option out: bertrain goes on where there is something to go on from")

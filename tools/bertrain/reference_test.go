@@ -182,7 +182,10 @@ func TestDataMustBeWhatWasSaid(t *testing.T) {
 }
 
 func TestStartMustBeWhatWasSaid(t *testing.T) {
-	empty, foreign := t.TempDir(), t.TempDir()
+	empty, foreign := t.TempDir(), filepath.Join(t.TempDir(), "[a]")
+	if err := os.Mkdir(foreign, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(foreign, "ckpt_7038.pt"), nil, 0o666); err != nil {
 		t.Fatal(err)
 	}

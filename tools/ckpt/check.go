@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"hpcbert/lib/ckpt"
 	"hpcbert/lib/cli"
 	"hpcbert/lib/fault"
+	"hpcbert/lib/stream"
 )
 
 // checkAll checks every path, those behind one that fails too.
@@ -60,7 +60,7 @@ func answer(path string, err error) error {
 func expand(paths []string) ([]string, error) {
 	var all []string
 	for _, path := range paths {
-		steps, err := filepath.Glob(filepath.Join(path, "step-*"))
+		steps, err := stream.InFolder(path, "step-*")
 		if err != nil {
 			return nil, err
 		}

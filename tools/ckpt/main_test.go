@@ -212,7 +212,7 @@ func TestCheckNamesThePlace(t *testing.T) {
 }
 
 func TestCheckGoesThroughAFolderOfRuns(t *testing.T) {
-	out := t.TempDir()
+	out := filepath.Join(t.TempDir(), "runs [3]") // no pattern
 	whole, _ := convertNVIDIA(t, "nvidia.pt")
 	bad := damaged(t, "model.safetensors", flip)
 	for i, folder := range []string{bad, whole, bad} {
