@@ -6,20 +6,14 @@ import (
 	"hpcbert/lib/ckpt"
 )
 
-// The moments' names in momentsFile are these prefixes and the parameter's name.
-const (
-	firstMoment  = "exp_avg."
-	secondMoment = "exp_avg_sq."
-)
-
 // moment is one of the two arenas: this rank's part of it.
 type moment struct {
-	prefix string
+	prefix string // of the parameters' names in momentsFile
 	arena  kernels.Tensor
 }
 
 func (t *Trainer) bothMoments() []moment {
-	return []moment{{firstMoment, t.optimizer.Moments1}, {secondMoment, t.optimizer.Moments2}}
+	return []moment{{ckpt.FirstMoment, t.optimizer.Moments1}, {ckpt.SecondMoment, t.optimizer.Moments2}}
 }
 
 // moments are the tensors of momentsFile. Where ranks have parts, reading them is a collective: the other ranks call sendMoments. So the file
