@@ -163,6 +163,7 @@ func TestOtherDataDoNotGoOn(t *testing.T) {
 		{"more files", "cp -r $WORK/hdf5 $D; rm $D/*.json; cp $D/training_0.hdf5 $D/training_3.hdf5", "number of training files was 3, now it is 4"},
 		{"rows", "mkdir $D.text; cp $WORK/shards/*training* $D.text; cat $WORK/shards/test_0.txt >> $D.text/training_1.txt; " + make + "64 $D.text/*", "training file training_1.hdf5 had "},
 		{"words", "mkdir $D.text; cp $WORK/shards/*training* $D.text; sed -i '0,/ the /s// and /' $D.text/training_2.txt; " + make + "64 $D.text/*", "training data was other than now: same sizes, other contents"},
+		{"no manifest", "cp -r $WORK/hdf5 $D; rm $D/*.json", "training data had a manifest.json with the files' hashes, now there is none: whether the contents are the same is not known"},
 	} {
 		t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
 			data := filepath.Join(t.TempDir(), "data")

@@ -142,10 +142,21 @@ func (t *Trainer) change(was state) string {
 			return fmt.Sprintf("training file %s had %d rows, now it has %d", filepath.Base(now.Files[i]), was.Rows[i], rows)
 		}
 	}
-	if was.Data != now.Data {
-		return "training data was other than now: same sizes, other contents"
+	return otherData(was.Data, now.Data)
+}
+
+// otherData tells how the hashes of training data of the same sizes differ; "" when in nothing.
+func otherData(was, now string) string {
+	const unknown = ": whether the contents are the same is not known"
+	switch {
+	case was == now:
+		return ""
+	case now == "":
+		return "training data had a " + pretrain.ManifestName + " with the files' hashes, now there is none" + unknown
+	case was == "":
+		return "training data had no " + pretrain.ManifestName + " with the files' hashes, now there is one" + unknown
 	}
-	return ""
+	return "training data was other than now: same sizes, other contents"
 }
 
 // initFrom starts a new run from a checkpoint of any kind that ckpt.Open knows: its weights, and its moments where it has them; the update count is 0.
