@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -25,6 +26,9 @@ type Model struct {
 	Tokenizer  *wordpiece.Tokenizer
 	Device     *kernels.Device
 }
+
+// Start names what training starts from.
+func (m *Model) Start() string { return cmp.Or(m.Checkpoint, "random weights") }
 
 // Open finds checkpoint, shape and vocabulary, and opens the device. All ranks call it; an error of one is an error of all.
 func (o *Tuning) Open(ctx context.Context, env *cli.Env, c comm.Comm) (*Model, error) {

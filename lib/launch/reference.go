@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -20,24 +21,26 @@ type tuningReference struct {
 	UseEnv    bool   `long:"use-env" hidden:"true" description:"never read"`
 }
 
+// Imply gives an option the value that a flag of the original, by, means when it is given.
+func Imply(env *cli.Env, given bool, by, option string, into *string, value string) error {
+	if !given {
+		return nil
+	}
+	if env.Given(option) != "" && *into != value {
+		return fault.Usagef("--%s %s contradicts %s, which means %s", option, *into, by, value)
+	}
+	cli.Default(env, by, option, into, value)
+	return nil
+}
+
 // translate sets the options that flags of the original stand for.
 func (o *Tuning) translate(env *cli.Env) error {
-	for _, t := range []struct {
-		given    bool
-		by, name string
-		into     *string
-		value    string
-	}{
-		{o.FP16, "--fp16", "precision", &o.Precision, "fp16"},
-		{o.AMP, "--amp", "precision", &o.Precision, "fp16"},
-		{o.NoCUDA, "--no-cuda", "device", &o.Device, "cpu"},
-	} {
-		if t.given && env.Given(t.name) != "" && *t.into != t.value {
-			return fault.Usagef("--%s %s contradicts %s, which means %s", t.name, *t.into, t.by, t.value)
-		}
-		if t.given {
-			*t.into = t.value
-		}
+	err := cmp.Or(
+		Imply(env, o.FP16, "--fp16", "precision", &o.Precision, "fp16"),
+		Imply(env, o.AMP, "--amp", "precision", &o.Precision, "fp16"),
+		Imply(env, o.NoCUDA, "--no-cuda", "device", &o.Device, "cpu"))
+	if err != nil {
+		return err
 	}
 	var idle []string
 	for name, given := range map[string]bool{"--bert-model": o.BertModel != "", "--use-env": o.UseEnv} {

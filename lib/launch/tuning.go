@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -155,23 +156,17 @@ func (o *Tuning) useRecipe(env *cli.Env, task string) error {
 		return fault.Usagef("--recipe %s is for the task %s, not %s", o.Recipe, r.Task, task)
 	}
 	o.recipe = r
-	set(env, "global-batch", &o.GlobalBatch, r.GlobalBatch)
-	set(env, "learning-rate", &o.LearningRate, r.LearningRate)
-	set(env, "warmup", &o.Warmup, r.Warmup)
-	set(env, "epochs", &o.Epochs, r.Epochs)
-	set(env, "precision", &o.Precision, r.Precision)
-	set(env, "seed", &o.Seed, r.Seed)
+	file := filepath.Base(o.Recipe)
+	cli.Default(env, file, "global-batch", &o.GlobalBatch, r.GlobalBatch)
+	cli.Default(env, file, "learning-rate", &o.LearningRate, r.LearningRate)
+	cli.Default(env, file, "warmup", &o.Warmup, r.Warmup)
+	cli.Default(env, file, "epochs", &o.Epochs, r.Epochs)
+	cli.Default(env, file, "precision", &o.Precision, r.Precision)
+	cli.Default(env, file, "seed", &o.Seed, r.Seed)
 	if r.MaxLength > 0 {
-		set(env, "max-length", &o.Length, r.MaxLength)
+		cli.Default(env, file, "max-length", &o.Length, r.MaxLength)
 	}
 	return nil
-}
-
-// set gives an option the value of a file, unless it was given on the command line.
-func set[T any](env *cli.Env, name string, into *T, value T) {
-	if env.Given(name) == "" {
-		*into = value
-	}
 }
 
 // Divide makes the batches those of so many ranks.

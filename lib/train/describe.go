@@ -48,7 +48,7 @@ func (f *Forecast) Rows(w Wording) [][2]string {
 	}
 	rows = append(rows, f.updates(w)...)
 	rows = append(rows, f.rates(w)...)
-	rows = append(rows, f.costs(w)...)
+	rows = append(rows, f.Costs(w.Precision, w.Source)...)
 	return append(rows, [2]string{"time", f.time(w)})
 }
 
@@ -105,15 +105,15 @@ func (f *Forecast) rates(w Wording) [][2]string {
 	}
 }
 
-// costs tells what the run takes: memory, disk.
-func (f *Forecast) costs(w Wording) [][2]string {
+// Costs tells what the run takes in that precision: memory, disk. source tells where the value of an option comes from.
+func (f *Forecast) Costs(precision string, source func(option string) string) [][2]string {
 	room := ""
 	if f.Available < math.MaxInt64 {
 		room = fmt.Sprintf("; %s available for %d rank(s) on this node", cli.Bytes(f.Available), f.Ranks)
 	}
 	stored := f.Weights + f.Packed + f.Gradients
 	rows := [][2]string{
-		{"precision", fmt.Sprintf("%s (%s) on %s, %d thread(s) a rank", w.Precision, w.Source("precision"), f.run.dev.Name(), f.run.dev.Threads())},
+		{"precision", fmt.Sprintf("%s (%s) on %s, %d thread(s) a rank", precision, source("precision"), f.run.dev.Name(), f.run.dev.Threads())},
 		{"memory", fmt.Sprintf("%s a rank: activations %s, weights and gradients %s, optimizer %s, the rest %s%s", cli.Bytes(f.Total()), cli.Bytes(f.Activations), cli.Bytes(stored),
 			cli.Bytes(f.Optimizer), cli.Bytes(f.Total()-f.Activations-stored-f.Optimizer), room)},
 	}
@@ -125,7 +125,7 @@ func (f *Forecast) costs(w Wording) [][2]string {
 		every = fmt.Sprintf("every %d steps", f.run.opt.SaveEvery)
 	}
 	count, kept := f.checkpoints()
-	return append(rows, [2]string{"checkpoints", fmt.Sprintf("%d, %s (%s), %s each, %d of them kept in %s; %s free there", count, every, w.Source("save-every"),
+	return append(rows, [2]string{"checkpoints", fmt.Sprintf("%d, %s (%s), %s each, %d of them kept in %s; %s free there", count, every, source("save-every"),
 		cli.Bytes(f.CheckpointBytes), kept, f.run.opt.Out, cli.Bytes(f.FreeBytes))})
 }
 

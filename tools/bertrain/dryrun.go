@@ -3,15 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"path/filepath"
-	"text/tabwriter"
 
 	"hpcbert/kernels"
 	"hpcbert/lib/bert"
 	"hpcbert/lib/cli"
 	"hpcbert/lib/comm"
 	"hpcbert/lib/curve"
+	"hpcbert/lib/launch"
 	"hpcbert/lib/pretrain"
 	"hpcbert/lib/train"
 )
@@ -37,12 +36,8 @@ func (o *options) dryRun(ctx context.Context, env *cli.Env, c comm.Comm, cfg *be
 		}
 	}
 	f.CheckRoom()
-	out := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-	for _, row := range f.Rows(w) {
-		fmt.Fprintf(out, "%s\t%s\n", row[0], row[1])
-	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("write standard output: %w", err)
+	if err := launch.PrintRows(env, f.Rows(w)); err != nil {
+		return err
 	}
 	env.Summaryf("would make %d step(s), nothing was written", max(0, f.End-f.Step))
 	return nil

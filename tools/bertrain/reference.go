@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,24 +48,13 @@ func (o *referenceOptions) check() error {
 
 // translate sets the options that flags of the original stand for, and says what those do not do.
 func (o *options) translate(env *cli.Env) error {
-	for _, t := range []struct {
-		given    bool
-		by, name string
-		into     *string
-		value    string
-	}{
-		{o.FP16, "--fp16", "precision", &o.Precision, "fp16"},
-		{o.AMP, "--amp", "precision", &o.Precision, "fp16"},
-		{o.After, "--allreduce-post-accumulation", "allreduce", &o.Allreduce, "after"},
-		{o.AfterHalf, "--allreduce-post-accumulation-fp16", "allreduce-precision", &o.Wire, "fp16"},
-	} {
-		if !t.given {
-			continue
-		}
-		if env.Given(t.name) != "" && *t.into != t.value {
-			return fault.Usagef("--%s %s contradicts %s, which means %s", t.name, *t.into, t.by, t.value)
-		}
-		cli.Default(env, t.by, t.name, t.into, t.value)
+	err := cmp.Or(
+		launch.Imply(env, o.FP16, "--fp16", "precision", &o.Precision, "fp16"),
+		launch.Imply(env, o.AMP, "--amp", "precision", &o.Precision, "fp16"),
+		launch.Imply(env, o.After, "--allreduce-post-accumulation", "allreduce", &o.Allreduce, "after"),
+		launch.Imply(env, o.AfterHalf, "--allreduce-post-accumulation-fp16", "allreduce-precision", &o.Wire, "fp16"))
+	if err != nil {
+		return err
 	}
 	if err := o.CheckLauncher(env); err != nil {
 		return err

@@ -46,7 +46,7 @@ func (j *job) open(ctx context.Context) (err error) {
 	if err = comm.Together(j.comm, j.read(ctx)); err != nil || !j.DryRun {
 		return err
 	}
-	return j.dryRun()
+	return j.dryRun(ctx)
 }
 
 func (j *job) read(ctx context.Context) error {

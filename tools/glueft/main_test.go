@@ -77,7 +77,8 @@ func TestDryRun(t *testing.T) {
 	out := filepath.Join(dir, "out")
 	status, stdout, stderr := run(append(args, "-o", out, "--train", "--eval", "--test", "--global-batch", "8", "--micro-batch", "3", "--dry-run")...)
 	for _, want := range []string{"sst-2: 2 output(s); 0, 1", "random weights: 1 layers x 16", "lower case, 12 pieces", "train.tsv: 32 examples, 168 tokens, 3 times",
-		"on each of 1 rank(s) 8 in 3 micro-batch(es) of 3", "12 of bertadam, fp32, linear learning rate 5e-05 with 0.1", "dev.tsv: 32 examples", "test.tsv: 2 examples"} {
+		"on each of 1 rank(s) 8 in 3 micro-batch(es) of 3", "12 of bertadam, 0 done; linear learning rate 5e-05 with 0.1", "fp32 (default) on cpu",
+		" a rank: activations ", "1, at the end (default), ", "dev.tsv: 32 examples", "test.tsv: 2 examples"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("does not say %q:\n%s", want, stdout)
 		}

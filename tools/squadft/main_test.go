@@ -168,7 +168,8 @@ func TestDryRunWritesNothing(t *testing.T) {
 	dir, args := small(t, false)
 	out := filepath.Join(dir, "out")
 	stdout, _ := done(t, append(args, "--predict", "--dry-run", "--micro-batch", "5", "-o", out)...)
-	for _, want := range []string{"400 questions, 0 left out, 400 windows", "20 windows, micro-batches of 5", "80, 0 done, learning rate up to 0.005", "60 questions, 60 windows"} {
+	for _, want := range []string{"400 questions, 0 left out, 400 windows", "20 sequences an update; on each of 1 rank(s) 20 in 4 micro-batch(es) of 5",
+		"80 of bertadam, 0 done; linear learning rate 0.005", " a rank: activations ", "1, at the end (default), ", "60 questions, 60 windows"} {
 		if !strings.Contains(strings.ReplaceAll(stdout, "  ", " "), want) {
 			t.Errorf("no %q in %s", want, stdout)
 		}
