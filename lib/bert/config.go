@@ -64,15 +64,15 @@ func ReadConfig(name string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read model shape: %w", err)
 	}
-	c, err := ParseConfig(data)
+	c, err := parseConfig(data)
 	if err != nil {
 		return nil, fmt.Errorf("read model shape %s: %w", name, err)
 	}
 	return c, nil
 }
 
-// ParseConfig reads and checks the contents of a config.json.
-func ParseConfig(data []byte) (*Config, error) {
+// parseConfig reads and checks the contents of a config.json.
+func parseConfig(data []byte) (*Config, error) {
 	c := DefaultConfig()
 	if err := json.Unmarshal(data, &c.Other); err != nil {
 		return nil, err

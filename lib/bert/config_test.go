@@ -44,7 +44,7 @@ func TestParameterCountsOfTheReference(t *testing.T) {
 }
 
 func TestConfigDefaultsAndUnknownKeys(t *testing.T) {
-	c, err := ParseConfig([]byte(`{"hidden_size": 1024, "num_attention_heads": 16, "output_all_encoded_layers": false, "x": {"b": [1, 2]}}`))
+	c, err := parseConfig([]byte(`{"hidden_size": 1024, "num_attention_heads": 16, "output_all_encoded_layers": false, "x": {"b": [1, 2]}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestConfigDefaultsAndUnknownKeys(t *testing.T) {
 	if back["x"].(map[string]any)["b"].([]any)[1] != 2.0 {
 		t.Errorf("unknown key x came back as %v", back["x"])
 	}
-	again, err := ParseConfig(c.JSON())
+	again, err := parseConfig(c.JSON())
 	if err != nil || string(again.JSON()) != string(c.JSON()) {
 		t.Errorf("written, read and written again it differs: %v", err)
 	}

@@ -6,14 +6,14 @@ import "hpcbert/kernels"
 type table struct{ rows, gradient kernels.Tensor }
 
 func (m *Model) table(name string) table {
-	return table{m.Weight(name + ".weight"), m.Gradient(name + ".weight")}
+	return table{m.Weight(name + ".weight"), m.gradient(name + ".weight")}
 }
 
 // norm is a layer normalisation's parameters and their gradients, [H] each.
 type norm struct{ gamma, beta, dgamma, dbeta kernels.Tensor }
 
 func (m *Model) norm(name string) norm {
-	return norm{m.Weight(name + ".weight"), m.Weight(name + ".bias"), m.Gradient(name + ".weight"), m.Gradient(name + ".bias")}
+	return norm{m.Weight(name + ".weight"), m.Weight(name + ".bias"), m.gradient(name + ".weight"), m.gradient(name + ".bias")}
 }
 
 // dense is y = x·Wᵀ + bias, with W [out, in] in the forms that the products read fastest.
@@ -28,7 +28,7 @@ type dense struct {
 func (m *Model) dense(name string, out, in int) dense {
 	return dense{
 		weight: m.Weight(name + ".weight"), bias: m.Weight(name + ".bias"),
-		dweight: m.Gradient(name + ".weight"), dbias: m.Gradient(name + ".bias"), out: out, in: in,
+		dweight: m.gradient(name + ".weight"), dbias: m.gradient(name + ".bias"), out: out, in: in,
 	}
 }
 

@@ -203,7 +203,7 @@ func goldenBackward(t *testing.T, r rig, batch *Batch) {
 	var total float64
 	for p, reference := range goldenGradientNorms {
 		name := r.Params[p].Name
-		got := norm2(download(t, r.s, r.Gradient(name)))
+		got := norm2(download(t, r.s, r.gradient(name)))
 		total += got * got
 		if reference == 0 { // analytically zero, noise in float32
 			if got > 1e-6 {

@@ -26,7 +26,7 @@ func (m *Model) mlmParams() *mlmHead {
 		transform: m.dense("cls.predictions.transform.dense", c.HiddenSize, c.HiddenSize),
 		norm:      m.norm("cls.predictions.transform.LayerNorm"),
 		decoder:   dense{out: padded, in: c.HiddenSize},
-		bias:      m.Weight("cls.predictions.bias"), dbias: m.Gradient("cls.predictions.bias"),
+		bias:      m.Weight("cls.predictions.bias"), dbias: m.gradient("cls.predictions.bias"),
 	}
 }
 

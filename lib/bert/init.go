@@ -12,22 +12,13 @@ import (
 // Init sets all weights to their initial values as the reference does: dense layers that it fuses with their activation start uniform in
 // ±1/sqrt(fan in), weight and bias, the others normal. A value is a pure function of the seed, its parameter's name and its index.
 func (m *Model) Init(seed uint64) {
-	m.initWith(seed, func(p Param) Init { return p.Init })
-}
-
-// InitPlain sets all weights as the paper says: weights normal with initializer_range, biases 0.
-func (m *Model) InitPlain(seed uint64) {
-	m.initWith(seed, func(p Param) Init { return p.Plain })
-}
-
-func (m *Model) initWith(seed uint64, form func(Param) Init) {
 	for _, p := range m.Params {
 		w := m.Weights.Slice(p.Offset, p.Offset+p.Len)
 		values := kernels.Host[float32](w)
 		if values == nil {
 			values = make([]float32, p.Len)
 		}
-		fillParallel(values, form(p), seed, p.Name, m.dev.Threads())
+		fillParallel(values, p.Init, seed, p.Name, m.dev.Threads())
 		kernels.Upload(m.s, w, values)
 	}
 	m.Refresh()

@@ -167,8 +167,8 @@ func (m *Model) Decays() []bool {
 // Weight returns the weights of the parameter of that name; none when there is no such parameter.
 func (m *Model) Weight(name string) kernels.Tensor { return m.slice(m.Weights, name) }
 
-// Gradient returns the gradient of the parameter of that name.
-func (m *Model) Gradient(name string) kernels.Tensor { return m.slice(m.Gradients, name) }
+// gradient returns the gradient of the parameter of that name.
+func (m *Model) gradient(name string) kernels.Tensor { return m.slice(m.Gradients, name) }
 
 func (m *Model) slice(arena kernels.Tensor, name string) kernels.Tensor {
 	i, ok := m.index[name]

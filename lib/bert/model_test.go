@@ -166,7 +166,7 @@ func newErrorSums() *errorSums {
 func (e *errorSums) add(t *testing.T, r rig, plain *oracle[float32], truth *oracle[float64], scale float64) {
 	t.Helper()
 	for _, p := range r.Params {
-		own := download(t, r.s, r.Gradient(p.Name))
+		own := download(t, r.s, r.gradient(p.Name))
 		for i, want := range truth.w[p.Name].d {
 			e.own[p.Name] += math.Pow(float64(own[i])/scale-want, 2)
 			e.plain[p.Name] += math.Pow(float64(plain.w[p.Name].d[i])/scale-want, 2)
@@ -407,7 +407,7 @@ func TestBatchWithoutMaskedTokensOrClasses(t *testing.T) {
 	if n := norm2(gradients); !(n > 0) || math.IsInf(n, 0) {
 		t.Errorf("gradient norm %v", n)
 	}
-	if n := norm2(download(t, r.s, r.Gradient("cls.predictions.bias"))); n != 0 {
+	if n := norm2(download(t, r.s, r.gradient("cls.predictions.bias"))); n != 0 {
 		t.Errorf("the decoder's bias has a gradient of norm %v", n)
 	}
 	none, err := New(r.dev, r.s, c, Limits{Tokens: 13, Sequences: 2}, PreTraining)
@@ -484,7 +484,7 @@ func TestHeadsOutsideThePackage(t *testing.T) {
 		defer r.dev.Free(*x.t)
 	}
 	kernels.Upload(r.s, dp, dpooled)
-	if err := r.EncodeBackward(dhidden, dp, nil); err != nil {
+	if err := r.encodeBackward(dhidden, dp, nil); err != nil {
 		t.Fatal(err)
 	}
 	encoder := ArenaLen(c.EncoderParams())

@@ -35,7 +35,6 @@ type Param struct {
 	Len    int
 	Decay  bool // weight decay and trust ratio apply
 	Init   Init // as the reference does it
-	Plain  Init // as the paper says: every weight normal, every bias zero
 }
 
 // EncoderParams lists the parameters of embeddings, layers and pooler in the model's order.
@@ -46,7 +45,7 @@ func (c *Config) EncoderParams() []Param {
 // Params lists the parameters of the model with its pre-training heads. The decoder of the MLM head is the word embeddings.
 func (c *Config) Params() []Param {
 	l := c.encoderParams()
-	l.add("cls.predictions.bias", Init{}, Init{}, c.VocabSize)
+	l.add("cls.predictions.bias", Init{}, c.VocabSize)
 	l.fused("cls.predictions.transform.dense", c.HiddenSize, c.HiddenSize)
 	l.norm("cls.predictions.transform.LayerNorm", c.HiddenSize)
 	l.dense("cls.seq_relationship", 2, c.HiddenSize)
@@ -56,9 +55,9 @@ func (c *Config) Params() []Param {
 func (c *Config) encoderParams() *paramList {
 	h := c.HiddenSize
 	l := &paramList{normal: Init{InitNormal, c.InitializerRange}}
-	l.add("bert.embeddings.word_embeddings.weight", l.normal, l.normal, c.VocabSize, h)
-	l.add("bert.embeddings.position_embeddings.weight", l.normal, l.normal, c.MaxPositionEmbeddings, h)
-	l.add("bert.embeddings.token_type_embeddings.weight", l.normal, l.normal, c.TypeVocabSize, h)
+	l.add("bert.embeddings.word_embeddings.weight", l.normal, c.VocabSize, h)
+	l.add("bert.embeddings.position_embeddings.weight", l.normal, c.MaxPositionEmbeddings, h)
+	l.add("bert.embeddings.token_type_embeddings.weight", l.normal, c.TypeVocabSize, h)
 	l.norm("bert.embeddings.LayerNorm", h)
 	for i := range c.NumHiddenLayers {
 		layer := layerName(i)
@@ -96,30 +95,30 @@ type paramList struct {
 	normal Init
 }
 
-func (l *paramList) add(name string, init, plain Init, shape ...int) {
+func (l *paramList) add(name string, init Init, shape ...int) {
 	n := 1
 	for _, s := range shape {
 		n *= s
 	}
-	l.params = append(l.params, Param{Name: name, Shape: shape, Offset: ArenaLen(l.params), Len: n, Decay: ckpt.Decays(name), Init: init, Plain: plain})
+	l.params = append(l.params, Param{Name: name, Shape: shape, Offset: ArenaLen(l.params), Len: n, Decay: ckpt.Decays(name), Init: init})
 }
 
 // dense adds a dense layer whose bias starts at 0.
 func (l *paramList) dense(name string, out, in int) {
-	l.add(name+".weight", l.normal, l.normal, out, in)
-	l.add(name+".bias", Init{}, Init{}, out)
+	l.add(name+".weight", l.normal, out, in)
+	l.add(name+".bias", Init{}, out)
 }
 
 // fused adds a dense layer that the reference fuses with its activation: its initialisation does not reach such a layer, which keeps the
 // framework's uniform weights and biases. Published losses come from that.
 func (l *paramList) fused(name string, out, in int) {
 	uniform := Init{InitUniform, 1 / math.Sqrt(float64(in))}
-	l.add(name+".weight", uniform, l.normal, out, in)
-	l.add(name+".bias", uniform, Init{}, out)
+	l.add(name+".weight", uniform, out, in)
+	l.add(name+".bias", uniform, out)
 }
 
 func (l *paramList) norm(name string, h int) {
 	one := Init{Form: InitOne}
-	l.add(name+".weight", one, one, h)
-	l.add(name+".bias", Init{}, Init{}, h)
+	l.add(name+".weight", one, h)
+	l.add(name+".bias", Init{}, h)
 }

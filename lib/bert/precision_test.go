@@ -156,7 +156,7 @@ func TestLossFallsIn16BitsAsInFloat32(t *testing.T) {
 		goal := objective(b)
 		goal.Dropout, goal.LossScale = true, lossScale
 		r := newRig(t, "", 2, c, roomy, PreTraining|mode)
-		r.InitPlain(3)
+		r.Init(3)
 		lamb := newLAMB(t, r)
 		for update := range 60 {
 			goal.Step = uint32(update)

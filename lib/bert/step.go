@@ -110,7 +110,7 @@ func (m *Model) ForwardBackwardLayers(b *Batch, o Objective, done Done) (Result,
 		return Result{}, err
 	}
 	dhidden := m.scratch.dhidden.Slice(0, m.run.t*m.Config.HiddenSize)
-	if err := m.EncodeBackward(dhidden, m.headsBackward(dhidden, o), done); err != nil {
+	if err := m.encodeBackward(dhidden, m.headsBackward(dhidden, o), done); err != nil {
 		return Result{}, err
 	}
 	return m.result(b)
@@ -173,9 +173,9 @@ func (m *Model) EncodeForward(b *Batch, o Objective) (hidden, pooled kernels.Ten
 	return m.hidden().Slice(0, m.run.t*h), m.scratch.pooled.Slice(0, m.run.b*h), m.s.Err()
 }
 
-// EncodeBackward adds the gradients of the latest EncodeForward, given those of its rows, dhidden [T, H], and of its pooled vectors,
+// encodeBackward adds the gradients of the latest EncodeForward, given those of its rows, dhidden [T, H], and of its pooled vectors,
 // dpooled [B, H] or none; both are of the activations' type and overwritten. Gradients of other heads must be final before: done, which may be nil, is told of them first.
-func (m *Model) EncodeBackward(dhidden, dpooled kernels.Tensor, done Done) error {
+func (m *Model) encodeBackward(dhidden, dpooled kernels.Tensor, done Done) error {
 	if !m.trains() {
 		return errors.New("backward: the model was made for forward passes only")
 	}

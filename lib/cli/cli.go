@@ -205,7 +205,7 @@ func (e *Env) Fail(err error) int {
 	what := fault.KindOf(err)
 	told := (what == fault.Usage || what == fault.Stopped) && e.launcherRank() > 0 // by rank 0
 	if told || what == fault.Elsewhere {
-		return Status(err)
+		return statusOf(err)
 	}
 	kind := "error"
 	if what == fault.Stopped {
@@ -215,11 +215,11 @@ func (e *Env) Fail(err error) int {
 	if hint := fault.HintOf(err); hint != "" {
 		e.message("hint", "%s", hint)
 	}
-	return Status(err)
+	return statusOf(err)
 }
 
-// Status is the exit status that err means.
-func Status(err error) int {
+// statusOf is the exit status that err means.
+func statusOf(err error) int {
 	var by stoppedBy
 	switch {
 	case err == nil:

@@ -31,10 +31,10 @@ type Run struct {
 	clock  plotter.XYs // of the reference: seconds at each step since the process at work began
 }
 
-// Read takes in metrics.jsonl of bertrain (one JSON object a line) or dllogger.json of the reference ("DLLL " and an object). Where a file holds
+// read takes in metrics.jsonl of bertrain (one JSON object a line) or dllogger.json of the reference ("DLLL " and an object). Where a file holds
 // phases that count their own steps, one behind the other, the steps of the later ones go on behind those before. A last line without its end, of a run that goes on or was killed, is passed over. The reference's names become ours: average_loss and final_loss are
 // loss; sequences_per_s comes from time stamps and the summary of a process, so one that was killed has none.
-func Read(r io.Reader, name string) (*Run, error) {
+func read(r io.Reader, name string) (*Run, error) {
 	run := &Run{Name: name, fields: map[string]plotter.XYs{}}
 	in := bufio.NewReader(r)
 	for number := 1; ; number++ {
@@ -67,7 +67,7 @@ func ReadFile(ctx context.Context, name string, stdin io.Reader) (*Run, error) {
 		return nil, err
 	}
 	defer in.Close()
-	return Read(in, in.Name)
+	return read(in, in.Name)
 }
 
 // Median returns that of a field over the steps but the first, in which a program warms up.

@@ -54,7 +54,7 @@ func TestReadTakesWhatIsThere(t *testing.T) {
 		{"the second phase done again", run + run + `{"step":2,"loss":7}` + "\n", "loss", plotter.XYs{{X: 1, Y: 7.5}, {X: 2, Y: 7.25}, {X: 3, Y: 6}, {X: 4, Y: 7.5}, {X: 5, Y: 7}}},
 		{"stopped, and gone on", reference + strings.NewReplacer("[0, 1]", "[0, 4]", "[0, 2]", "[0, 5]", "[0, 3]", "[0, 6]").Replace(reference), "loss", twice(11.25, 10.5, 9.75)},
 	} {
-		got, err := Read(strings.NewReader(c.text), "m")
+		got, err := read(strings.NewReader(c.text), "m")
 		if err != nil || !slices.Equal(got.Series(c.field), c.want) {
 			t.Errorf("%s: %v, want %v, %v", c.name, got.Series(c.field), c.want, err)
 		}
@@ -69,7 +69,7 @@ func twice(a, b, c float64) plotter.XYs {
 func TestJoinedRunsGoOn(t *testing.T) {
 	var runs []*Run
 	for range 3 {
-		r, err := Read(strings.NewReader(run), "m")
+		r, err := read(strings.NewReader(run), "m")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestTicksByHand(t *testing.T) {
 }
 
 func TestReadKeepsTheConfiguration(t *testing.T) {
-	got, err := Read(strings.NewReader(run), "m")
+	got, err := read(strings.NewReader(run), "m")
 	if err != nil || got.About["global_batch"] != 32.0 || !slices.Equal(got.Fields(), []string{"loss"}) {
 		t.Errorf("%v %v %v", got.About, got.Fields(), err)
 	}
@@ -132,7 +132,7 @@ func TestReadNamesWhatIsWrong(t *testing.T) {
 		{run + "DLLL 3\n", "line 5"},
 		{`DLLL {"type": "LOG", "step": [0, "x"]}` + "\n", "line 1: step x is no number"},
 	} {
-		if _, err := Read(strings.NewReader(c.text), "m.jsonl"); err == nil || !strings.Contains(err.Error(), "read m.jsonl: "+c.want) {
+		if _, err := read(strings.NewReader(c.text), "m.jsonl"); err == nil || !strings.Contains(err.Error(), "read m.jsonl: "+c.want) {
 			t.Errorf("%q: %v", c.text, err)
 		}
 	}
@@ -175,11 +175,11 @@ func TestThinKeepsSpikes(t *testing.T) {
 
 // TestDrawShowsEachRun counts the pixels of each run's colour in each panel of a picture.
 func TestDrawShowsEachRun(t *testing.T) {
-	first, err := Read(strings.NewReader(run), "a")
+	first, err := read(strings.NewReader(run), "a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := Read(strings.NewReader(strings.ReplaceAll(run, `:7`, `:2`)+`{"step":4,"loss":3,"learning_rate":1}`+"\n"+`{"step":5,"loss":2,"learning_rate":2}`), "b")
+	second, err := read(strings.NewReader(strings.ReplaceAll(run, `:7`, `:2`)+`{"step":4,"loss":3,"learning_rate":1}`+"\n"+`{"step":5,"loss":2,"learning_rate":2}`), "b")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func (c Content) verify(ctx context.Context, name string) error {
 		return errors.New("the file is empty")
 	case c.Size > 0 && size != c.Size:
 		return fmt.Errorf("the file has %d bytes, want %d", size, c.Size)
-	case c.Summed():
+	case c.summed():
 		return c.checkSum(stream.Stoppable(ctx, f))
 	}
 	return c.checkFormat(ctx, f, info.Size())

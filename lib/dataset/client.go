@@ -92,8 +92,8 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// Base returns the address of a folder or URL given by the user, without a slash at its end.
-func Base(where string) (string, error) {
+// addressOf returns the address of a folder or URL given by the user, without a slash at its end.
+func addressOf(where string) (string, error) {
 	if scheme, _, found := strings.Cut(where, "://"); found {
 		u, err := url.Parse(where)
 		if err != nil || scheme != "file" && u.Host == "" || scheme != "http" && scheme != "https" && scheme != "file" {

@@ -69,8 +69,8 @@ type Content struct {
 	Records int    `json:"records,omitempty"` // questions of squad, lines of text
 }
 
-// Summed tells whether a checksum is known.
-func (c Content) Summed() bool { return c.SHA256 != "" || c.SHA1 != "" || c.MD5 != "" }
+// summed tells whether a checksum is known.
+func (c Content) summed() bool { return c.SHA256 != "" || c.SHA1 != "" || c.MD5 != "" }
 
 // Size returns the bytes to download, as far as they are known.
 func (s Set) Size() int64 {
@@ -81,15 +81,15 @@ func (s Set) Size() int64 {
 	return n
 }
 
-// Refusal is the error of a set that is unavailable.
-func (s Set) Refusal() error { return fault.WithHint(errors.New(s.Unavailable), "%s", s.Instead) }
+// refusal is the error of a set that is unavailable.
+func (s Set) refusal() error { return fault.WithHint(errors.New(s.Unavailable), "%s", s.Instead) }
 
 //go:embed catalogue.json
 var builtIn []byte
 
 // Load returns the built-in catalogue and the sets of a file, "" for none, which come first: the first of a name is found.
 func Load(file string) (*Catalogue, error) {
-	c, err := BuiltIn()
+	c, err := ours()
 	if err != nil || file == "" {
 		return c, err
 	}
@@ -97,7 +97,7 @@ func Load(file string) (*Catalogue, error) {
 	if err != nil {
 		return nil, err
 	}
-	own, err := Parse(text, file)
+	own, err := parse(text, file)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +105,11 @@ func Load(file string) (*Catalogue, error) {
 	return own, nil
 }
 
-// BuiltIn returns the catalogue that comes with the program.
-func BuiltIn() (*Catalogue, error) { return Parse(builtIn, "built-in catalogue") }
+// ours returns the catalogue that comes with the program.
+func ours() (*Catalogue, error) { return parse(builtIn, "built-in catalogue") }
 
-// Parse reads a catalogue; name stands in errors.
-func Parse(data []byte, name string) (*Catalogue, error) {
+// parse reads a catalogue; name stands in errors.
+func parse(data []byte, name string) (*Catalogue, error) {
 	var c Catalogue
 	if err := json.Unmarshal(data, &c); err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
@@ -239,7 +239,7 @@ func (f File) check() error {
 		return fmt.Errorf("%s holds one member", f.Unpack)
 	}
 	for _, address := range f.URLs {
-		if _, err := Base(address); err != nil || !strings.Contains(address, "://") {
+		if _, err := addressOf(address); err != nil || !strings.Contains(address, "://") {
 			return fmt.Errorf("url %q is not an http, https or file address", address)
 		}
 	}

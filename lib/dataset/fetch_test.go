@@ -638,7 +638,7 @@ func TestFileAddress(t *testing.T) {
 	if err := os.WriteFile(name, body, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	base, err := Base(dir)
+	base, err := addressOf(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -656,7 +656,7 @@ func TestFileAddress(t *testing.T) {
 func TestWrongFileOfThisMachine(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "file.txt", "other")
-	base, err := Base(dir)
+	base, err := addressOf(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -671,7 +671,7 @@ func TestBase(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"https://host/a/", "https://host/a"}, {"/a b/c", "file:///a%20b/c"}, {"file:///a/", "file:///a"}, {"ftp://host/a", ""}, {"https://", ""}, {"http://[", ""},
 	} {
-		if got, err := Base(c.in); got != c.want || (err == nil) != (c.want != "") {
+		if got, err := addressOf(c.in); got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%s: got %s, %v", c.in, got, err)
 		}
 	}

@@ -77,7 +77,7 @@ func (s *Store) Manifest(set Set) (*Manifest, error) {
 // Check compares a set that is here with its manifest.
 func (s *Store) Check(ctx context.Context, set Set) (*Manifest, error) {
 	if set.Unavailable != "" {
-		return nil, set.Refusal()
+		return nil, set.refusal()
 	}
 	if len(set.Mirrors) > 0 {
 		set = s.placedDump(set)

@@ -41,7 +41,7 @@ func (s *Store) SetFrom(where string) error {
 	if where == "" {
 		return nil
 	}
-	base, err := Base(where)
+	base, err := addressOf(where)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (s *Store) workName(set Set) string { return filepath.Join(s.Dir, ".getdata
 // Get fetches a set unless it is here; kept tells that it was.
 func (s *Store) Get(ctx context.Context, set Set) (m *Manifest, kept bool, err error) {
 	if set.Unavailable != "" {
-		return nil, false, set.Refusal()
+		return nil, false, set.refusal()
 	}
 	if set, err = s.resolve(ctx, set); err != nil {
 		return nil, false, err
@@ -201,7 +201,7 @@ func (s *Store) Sources(set Set, f File) File {
 // WritePlan prints what Get would fetch: set, file, bytes and addresses.
 func (s *Store) WritePlan(ctx context.Context, out io.Writer, set Set) error {
 	if set.Unavailable != "" {
-		return set.Refusal()
+		return set.refusal()
 	}
 	set, err := s.resolve(ctx, set)
 	if err != nil {

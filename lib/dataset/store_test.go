@@ -162,7 +162,7 @@ func TestGet(t *testing.T) {
 	}
 	// A tree fetched with the archives serves a site without network.
 	other := newStore(t)
-	if other.From, err = Base(s.Dir); err != nil {
+	if other.From, err = addressOf(s.Dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err = other.Get(t.Context(), set); err != nil || len(*asked) != 6 {
@@ -296,7 +296,7 @@ func TestGetFails(t *testing.T) {
 }
 
 func TestUnavailable(t *testing.T) {
-	c, err := BuiltIn()
+	c, err := ours()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -445,7 +445,7 @@ func TestUnpack(t *testing.T) {
 			if err := os.MkdirAll(to, 0o777); err != nil {
 				t.Fatal(err)
 			}
-			err := Unpack(t.Context(), File{Name: "f", Unpack: c.kind, Members: c.members}, filepath.Join(dir, "archive"), to)
+			err := unpack(t.Context(), File{Name: "f", Unpack: c.kind, Members: c.members}, filepath.Join(dir, "archive"), to)
 			want := files{"here/x.txt": "hello\n"}
 			if c.fault != "" {
 				want = files{}
@@ -480,7 +480,7 @@ func TestUnpackStops(t *testing.T) {
 	put(t, dir, "archive", gzipped("hello\n"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := Unpack(ctx, File{Name: "f", Unpack: "gz", Members: []Member{{Name: "x"}}}, filepath.Join(dir, "archive"), dir)
+	err := unpack(ctx, File{Name: "f", Unpack: "gz", Members: []Member{{Name: "x"}}}, filepath.Join(dir, "archive"), dir)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -561,7 +561,7 @@ func TestSums(t *testing.T) {
 
 // The built-in catalogue is whole: every file has a checksum, its own or those of its members, and https addresses.
 func TestBuiltIn(t *testing.T) {
-	c, err := BuiltIn()
+	c, err := ours()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -577,9 +577,9 @@ func TestBuiltIn(t *testing.T) {
 		for _, f := range s.Files {
 			summed := len(f.Members) > 0
 			for _, m := range f.Members {
-				summed = summed && m.Summed()
+				summed = summed && m.summed()
 			}
-			if !summed && !f.Summed() {
+			if !summed && !f.summed() {
 				t.Errorf("%s: %s has no checksum", s.Name, f.Name)
 			}
 			for _, content := range f.contents() {
@@ -622,7 +622,7 @@ func TestBadCatalogues(t *testing.T) {
 		{`{"sets":[{"name":"x","folder":"x","files":[{"name":"b","urls":["http://h/"],"unpack":"gz","members":[{"name":"c"},{"name":"d"}]}]}]}`, "gz holds one member"},
 		{`{"sets":[{"name":"x","folder":"x","files":[{"name":"b","urls":["http://h/"],"unpack":"zip","members":[{"path":"c","name":"../c"}]}]}]}`, "one without slashes"},
 	} {
-		if _, err := Parse([]byte(c.text), "x.json"); err == nil || !strings.Contains(err.Error(), c.fault) || !strings.HasPrefix(err.Error(), "read x.json: ") {
+		if _, err := parse([]byte(c.text), "x.json"); err == nil || !strings.Contains(err.Error(), c.fault) || !strings.HasPrefix(err.Error(), "read x.json: ") {
 			t.Errorf("%s: got %v, want %q", c.text, err, c.fault)
 		}
 	}
@@ -634,7 +634,7 @@ func TestRealMRPC(t *testing.T) {
 	if data == "" {
 		t.Skip("skipped: HPCBERT_DATA is not set")
 	}
-	c, err := BuiltIn()
+	c, err := ours()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -643,7 +643,7 @@ func TestRealMRPC(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newStore(t)
-	if s.From, err = Base(filepath.Join(data, "glue", "MRPC")); err != nil {
+	if s.From, err = addressOf(filepath.Join(data, "glue", "MRPC")); err != nil {
 		t.Fatal(err)
 	}
 	whole(t, s, set)
@@ -767,7 +767,7 @@ func TestGetWiki(t *testing.T) {
 	put(t, filepath.Join(mirror, "zh_min_nanwiki", "20261101"), "dumpstatus.json", status)
 	put(t, filepath.Join(mirror, "zh_min_nanwiki", "20261101"), name, "hello\n")
 	s = newStore(t)
-	s.From, _ = Base(mirror)
+	s.From, _ = addressOf(mirror)
 	s.Wiki = Wiki{"zh-min-nan", "latest"}
 	whole(t, s, wiki)
 	if diff := cmp.Diff(files{"wiki/" + name: "hello\n"}, tree(t, s.Dir)); diff != "" {

@@ -58,7 +58,7 @@ func (x *Fetcher) try(ctx context.Context, address string, f File, part string) 
 func (x *Fetcher) resumable(address string, f File, part string) (int64, state) {
 	have, err := sizeOf(part)
 	s := readState(part)
-	if err != nil || f.Size > 0 && have > f.Size || !f.Summed() && (s.URL != address || s.validator() == "") {
+	if err != nil || f.Size > 0 && have > f.Size || !f.summed() && (s.URL != address || s.validator() == "") {
 		discard(part)
 		return 0, state{}
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// Unpack takes the members of f out of the archive into dir and checks them. Nothing else in the archive is touched.
-func Unpack(ctx context.Context, f File, archive, dir string) error {
+// unpack takes the members of f out of the archive into dir and checks them. Nothing else in the archive is touched.
+func unpack(ctx context.Context, f File, archive, dir string) error {
 	var err error
 	switch f.Unpack {
 	case "zip":

@@ -47,10 +47,10 @@ func (w *work) run(ctx context.Context, progress Progress) (*Manifest, error) {
 			return nil, err
 		}
 		for _, name := range names {
-			m.Files = append(m.Files, Entry{Name: name, Known: f.Summed()})
+			m.Files = append(m.Files, Entry{Name: name, Known: f.summed()})
 		}
 		for i, member := range f.Members {
-			m.Files[len(m.Files)-len(names)+i].Known = f.Summed() || member.Summed()
+			m.Files[len(m.Files)-len(names)+i].Known = f.summed() || member.summed()
 		}
 	}
 	if w.set.Derive == "mrpc" {
@@ -79,7 +79,7 @@ func (w *work) download(ctx context.Context, f File) error {
 		return nil
 	}
 	if f.Unpack == "" && !w.Force {
-		if placed := filepath.Join(w.Folder(w.set), f.Name); f.Summed() && f.Content.Verify(ctx, placed) == nil {
+		if placed := filepath.Join(w.Folder(w.set), f.Name); f.summed() && f.Content.Verify(ctx, placed) == nil {
 			return link(placed, whole)
 		}
 	}
@@ -97,8 +97,8 @@ func (w *work) download(ctx context.Context, f File) error {
 func (w *work) prepare(ctx context.Context, f File) (names []string, err error) {
 	whole := filepath.Join(w.dir, f.Name)
 	if f.Unpack != "" {
-		if err := Unpack(ctx, f, whole, w.ready); err != nil {
-			if !f.Summed() {
+		if err := unpack(ctx, f, whole, w.ready); err != nil {
+			if !f.summed() {
 				os.Remove(whole) // as broken as its contents, for all that is known
 			}
 			return nil, err

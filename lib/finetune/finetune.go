@@ -63,9 +63,6 @@ type Predicted struct {
 	Took      time.Duration // the forward pass, from the batch's packing to its logits on the host
 }
 
-// Summary is what a training did.
-type Summary = train.Summary
-
 // Tuner is a model with a head. Its weights come from Options.Init, from the newest checkpoint in Options.Out when Train goes on from it,
 // or are random.
 type Tuner struct {
@@ -124,19 +121,19 @@ func (t *Tuner) find() (err error) {
 // Train trains on the examples, the same on all ranks, in an order that seed and epoch choose; epochs follow each other without a gap, so a
 // batch may hold the last examples of one and the first of the next. It goes on from the newest checkpoint in Out, and when that is complete
 // there is nothing to do but load it. When stop says so, it saves and returns with Summary.Stopped. All ranks call it.
-func (t *Tuner) Train(ctx context.Context, examples []Example, stop func() bool) (Summary, error) {
+func (t *Tuner) Train(ctx context.Context, examples []Example, stop func() bool) (train.Summary, error) {
 	t.Close()
 	opt, task, err := t.prepare(ctx, examples)
 	if err := comm.Together(t.comm, err); err != nil {
-		return Summary{}, err
+		return train.Summary{}, err
 	}
 	if t.trainer, err = train.NewTask(opt, t.cfg, task, t.dev, t.comm); err != nil {
 		t.trainer = nil
-		return Summary{}, err
+		return train.Summary{}, err
 	}
 	if t.comm.Size() > 1 {
 		if err := t.trainer.SameOnAllRanks(); err != nil {
-			return Summary{}, err
+			return train.Summary{}, err
 		}
 	}
 	t.trainer.Notify = t.opt.Notify

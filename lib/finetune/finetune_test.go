@@ -72,7 +72,7 @@ func options(out string) Options {
 func never() bool { return false }
 
 // tuned trains with one rank, and predicts examples if there are any.
-func tuned(t *testing.T, o Options, head Head, examples, dev []Example) (Summary, [][]float32) {
+func tuned(t *testing.T, o Options, head Head, examples, dev []Example) (train.Summary, [][]float32) {
 	t.Helper()
 	tuner, err := New(o, smallConfig(), head, open(t, 1), comm.Single("here"))
 	if err != nil {

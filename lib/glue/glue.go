@@ -43,8 +43,8 @@ const (
 	numbered = -3
 )
 
-// Tasks are all that there are.
-var Tasks = []*Task{
+// tasks are all that there are.
+var tasks = []*Task{
 	{Name: "cola", Labels: binary, Metrics: []Metric{matthews},
 		Train: Split{columns: columns{headless: true, a: 3, b: none, label: 1, name: numbered}},
 		Test:  []Split{{Submission: "CoLA.tsv", columns: columns{a: 1, b: none}}}},
@@ -83,10 +83,10 @@ var (
 	entailed = []string{"entailment", "not_entailment"}
 )
 
-// Names lists the tasks.
-func Names() []string {
+// names lists the tasks.
+func names() []string {
 	var names []string
-	for _, t := range Tasks {
+	for _, t := range tasks {
 		names = append(names, t.Name)
 	}
 	return names
@@ -95,11 +95,11 @@ func Names() []string {
 // Find returns the task of that name, whose case and hyphen do not matter, all its splits named.
 func Find(name string) (*Task, error) {
 	plain := func(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", "") }
-	i := slices.IndexFunc(Tasks, func(t *Task) bool { return plain(t.Name) == plain(name) })
+	i := slices.IndexFunc(tasks, func(t *Task) bool { return plain(t.Name) == plain(name) })
 	if i < 0 {
-		return nil, fault.Usagef("task %q: it is none of %s", name, strings.Join(Names(), ", "))
+		return nil, fault.Usagef("task %q: it is none of %s", name, strings.Join(names(), ", "))
 	}
-	t := *Tasks[i]
+	t := *tasks[i]
 	t.Train = t.Train.named("train")
 	if t.Dev == nil {
 		t.Dev = []Split{{columns: t.Train.columns}}

@@ -73,14 +73,14 @@ func TestColumns(t *testing.T) {
 			}
 		}
 	}
-	if len(labelled) != len(Tasks) {
-		t.Errorf("%d tasks of %d", len(labelled), len(Tasks))
+	if len(labelled) != len(tasks) {
+		t.Errorf("%d tasks of %d", len(labelled), len(tasks))
 	}
 	tests := map[string]struct{ width, a, b int }{
 		"CoLA.tsv": {2, 1, none}, "SST-2.tsv": {2, 1, none}, "MRPC.tsv": {5, 3, 4}, "QQP.tsv": {3, 1, 2}, "STS-B.tsv": {9, 7, 8}, "QNLI.tsv": {3, 1, 2},
 		"RTE.tsv": {3, 1, 2}, "WNLI.tsv": {3, 1, 2}, "MNLI-m.tsv": {10, 8, 9}, "MNLI-mm.tsv": {10, 8, 9}, "AX.tsv": {3, 1, 2},
 	}
-	for _, name := range Names() {
+	for _, name := range names() {
 		for _, s := range find(t, name).Test {
 			c, at := tests[s.Submission], map[int]string{0: "17"}
 			at[c.a] = yes

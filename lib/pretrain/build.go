@@ -169,7 +169,7 @@ func (b *Build) open(want *Manifest, inputs []string) (fresh bool, err error) {
 		return false, err
 	}
 	if old != nil {
-		if difference := old.Differs(want); difference != "" {
+		if difference := old.differs(want); difference != "" {
 			err := fmt.Errorf("the shards in %s were %s", b.Dir, difference)
 			return false, fault.WithHint(err, "write to another folder (-o), or use --force to make these shards anew")
 		}

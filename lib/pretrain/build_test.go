@@ -111,7 +111,7 @@ func TestBuildContinues(t *testing.T) {
 		t.Fatal(err)
 	}
 	data[len(data)-1] ^= 1
-	m, err := ReadManifest(b.Dir)
+	m, err := readManifest(b.Dir, ManifestName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestForcedWithFewerShards(t *testing.T) {
 		if _, err := newBuild(t, dir).Run(t.Context(), inputs); err != nil {
 			t.Fatal(err)
 		}
-		m, err := ReadManifest(dir)
+		m, err := readManifest(dir, ManifestName)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +355,7 @@ func TestBuildPartMissing(t *testing.T) {
 		if _, err := b.Run(t.Context(), inputs); err != nil {
 			t.Fatal(err)
 		}
-		if m, err := ReadManifest(dir); m != nil && m.Complete != (c.parts == 0) || err != nil {
+		if m, err := readManifest(dir, ManifestName); m != nil && m.Complete != (c.parts == 0) || err != nil {
 			t.Errorf("%v: complete %v, %v", c, m != nil && m.Complete, err)
 		}
 	}
@@ -383,7 +383,7 @@ func TestBuildPartsForced(t *testing.T) {
 		if _, err := b.Run(t.Context(), inputs); err != nil {
 			t.Fatal(err)
 		}
-		if m, err := ReadManifest(dir); err != nil || m.Complete != (c.parts == 0) || m.Options.Seed != 7 {
+		if m, err := readManifest(dir, ManifestName); err != nil || m.Complete != (c.parts == 0) || m.Options.Seed != 7 {
 			t.Errorf("part %d of %d: manifest %+v, %v", c.part, c.parts, m, err)
 		}
 	}

@@ -50,9 +50,7 @@ type ShardEntry struct {
 	InputSHA256 string `json:"input_sha256"`
 }
 
-// ReadManifest reads the manifest of a folder of shards; nil when there is none.
-func ReadManifest(dir string) (*Manifest, error) { return readManifest(dir, ManifestName) }
-
+// readManifest reads a manifest in a folder of shards, of all or of a part; nil when there is none.
 func readManifest(dir, name string) (*Manifest, error) {
 	name = filepath.Join(dir, name)
 	data, err := os.ReadFile(name)
@@ -100,8 +98,8 @@ func (m *Manifest) Set(e ShardEntry) {
 	m.Shards = append(m.Shards, e)
 }
 
-// Differs says in what the way of making shards differs between m, as stored, and today's want; "" when in nothing.
-func (m *Manifest) Differs(want *Manifest) string {
+// differs says in what the way of making shards differs between m, as stored, and today's want; "" when in nothing.
+func (m *Manifest) differs(want *Manifest) string {
 	a, b := m.Options, want.Options
 	for _, c := range []struct {
 		option     string

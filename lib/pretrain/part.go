@@ -39,7 +39,7 @@ func (b *Build) share(inputs []string) (own []string) {
 
 // read returns the folder's manifest with what all processes have recorded, nil when there is none; with parts only the entries of inputs.
 func (b *Build) read(inputs []string) (*Manifest, error) {
-	m, err := ReadManifest(b.Dir)
+	m, err := readManifest(b.Dir, ManifestName)
 	if m == nil || err != nil {
 		return m, err
 	}
@@ -52,7 +52,7 @@ func (b *Build) read(inputs []string) (*Manifest, error) {
 		if err != nil {
 			return nil, err
 		}
-		if part == nil || part.Differs(m) != "" {
+		if part == nil || part.differs(m) != "" {
 			continue // of other options: its shards were replaced, or will be
 		}
 		for _, e := range part.Shards {

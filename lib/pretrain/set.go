@@ -62,7 +62,7 @@ func openSet(dir, kind string) (*Set, error) {
 	if err := s.read(); err != nil {
 		return nil, err
 	}
-	manifest, err := ReadManifest(dir)
+	manifest, err := readManifest(dir, ManifestName)
 	if err != nil {
 		return nil, err
 	}

@@ -148,11 +148,11 @@ func (b *batch) segment(split func(document string) []string) {
 }
 
 // SplitDocument returns the sentences of a document as the reference cuts it, as one line.
-func (p *Punkt) SplitDocument(document string) []string { return p.Split(Join(document)) }
+func (p *Punkt) SplitDocument(document string) []string { return p.Split(join(document)) }
 
-// Join makes one line of a document's text as the reference's formatting does: its lines that are not empty, without white space at
+// join makes one line of a document's text as the reference's formatting does: its lines that are not empty, without white space at
 // their ends, parted by blanks. A carriage return ends a line too.
-func Join(text string) string {
+func join(text string) string {
 	var joined strings.Builder
 	joined.Grow(len(text))
 	for len(text) > 0 {

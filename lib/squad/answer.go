@@ -141,8 +141,8 @@ func (t *texts) guesses(e Example, w *Window, s Scores) (found []Guess) {
 		text := t.text(e.Context, w, p)
 		if !seen[text] {
 			seen[text] = true
-			first, _ := w.Word(p.start)
-			last, _ := w.Word(p.end)
+			first, _ := w.word(p.start)
+			last, _ := w.word(p.end)
 			found = append(found, Guess{Text: text, Start: p.startScore, End: p.endScore, First: first, Last: last})
 		}
 	}
@@ -153,11 +153,11 @@ func (t *texts) guesses(e Example, w *Window, s Scores) (found []Guess) {
 func (t *texts) pairs(w *Window, s Scores) (pairs []pair) {
 	ends := best(s.End, t.NBest)
 	for _, start := range best(s.Start, t.NBest) {
-		if _, inContext := w.Word(start); !inContext || !w.MaxContext(start) {
+		if _, inContext := w.word(start); !inContext || !w.maxContext(start) {
 			continue
 		}
 		for _, end := range ends {
-			if _, inContext := w.Word(end); inContext && start <= end && end-start < t.MaxAnswer {
+			if _, inContext := w.word(end); inContext && start <= end && end-start < t.MaxAnswer {
 				pairs = append(pairs, pair{start, end, s.Start[start], s.End[end]})
 			}
 		}
@@ -235,8 +235,8 @@ func (t *texts) text(c *Context, w *Window, p pair) string {
 		b.WriteString(t.vocab.Tokens[id])
 	}
 	pieces := strings.ReplaceAll(strings.ReplaceAll(b.String(), " ##", ""), "##", "")
-	first, _ := w.Word(p.start)
-	last, _ := w.Word(p.end)
+	first, _ := w.word(p.start)
+	last, _ := w.word(p.end)
 	return t.align(strings.Join(python.Fields(pieces), " "), strings.Join(c.Words[first:last+1], " "))
 }
 

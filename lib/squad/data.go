@@ -44,8 +44,8 @@ type Context struct {
 	length int      // code points
 }
 
-// NewContext cuts a context into words as SQuAD is read.
-func NewContext(text string) *Context { return cut(text, isContextSpace) }
+// newContext cuts a context into words as SQuAD is read.
+func newContext(text string) *Context { return cut(text, isContextSpace) }
 
 // isContextSpace: no-break spaces but the narrow one, and other white space, stay in words.
 func isContextSpace(r rune) bool {
@@ -129,7 +129,7 @@ func (d *Data) add(p paragraph) error {
 	if p.Context == nil {
 		return errors.New("no key \"context\"")
 	}
-	c := NewContext(*p.Context)
+	c := newContext(*p.Context)
 	for i, qa := range p.QAs {
 		if qa.ID == nil || qa.Question == nil {
 			return fmt.Errorf("question %d: no key \"id\" or \"question\"", i+1)

@@ -192,12 +192,12 @@ func (f *feature) differs(w *Window, examples []Example) string {
 	}
 	for token := range f.IDs {
 		want, inContext := f.Words[strconv.Itoa(token)]
-		got, ok := w.Word(token)
+		got, ok := w.word(token)
 		if got != want || ok != inContext {
 			return fmt.Sprintf("token %d is of word %d, %v, expected %d, %v", token, got, ok, want, inContext)
 		}
-		if inContext && w.MaxContext(token) != f.MaxContext[strconv.Itoa(token)] {
-			return fmt.Sprintf("token %d: max context %v", token, w.MaxContext(token))
+		if inContext && w.maxContext(token) != f.MaxContext[strconv.Itoa(token)] {
+			return fmt.Sprintf("token %d: max context %v", token, w.maxContext(token))
 		}
 	}
 	return ""

@@ -181,8 +181,8 @@ func (w *Window) target(first, last int) {
 	}
 }
 
-// Word returns the word of the context that a token is of, and false for a token that is not of the context.
-func (w *Window) Word(token int) (int, bool) {
+// word returns the word of the context that a token is of, and false for a token that is not of the context.
+func (w *Window) word(token int) (int, bool) {
 	s := w.spans[w.self]
 	if token < w.Second || token >= w.Second+s.length {
 		return 0, false
@@ -190,9 +190,9 @@ func (w *Window) Word(token int) (int, bool) {
 	return int(w.doc.words[s.start+token-w.Second]), true
 }
 
-// MaxContext tells whether this window, of all that hold a token of the context, has most context around it: the smaller of the numbers of pieces on
+// maxContext tells whether this window, of all that hold a token of the context, has most context around it: the smaller of the numbers of pieces on
 // its two sides counts, then the window's length, then the earlier window.
-func (w *Window) MaxContext(token int) bool {
+func (w *Window) maxContext(token int) bool {
 	piece := w.spans[w.self].start + token - w.Second
 	best, winner := -1.0, -1
 	for i, s := range w.spans {

@@ -19,11 +19,11 @@ func WriteNullOdds(w io.Writer, answers []Answer) error {
 
 // WriteNBest writes all guesses, best first.
 func WriteNBest(w io.Writer, answers []Answer) error {
-	return writeObject(w, answers, func(b []byte, a Answer) []byte { return AppendGuesses(b, a.NBest, "    ") })
+	return writeObject(w, answers, func(b []byte, a Answer) []byte { return appendGuesses(b, a.NBest, "    ") })
 }
 
-// AppendGuesses appends guesses as json.dumps does with an indent of 4; all lines but the first begin with indent.
-func AppendGuesses(b []byte, guesses []Guess, indent string) []byte {
+// appendGuesses appends guesses as json.dumps does with an indent of 4; all lines but the first begin with indent.
+func appendGuesses(b []byte, guesses []Guess, indent string) []byte {
 	b = append(b, '[')
 	for i, g := range guesses {
 		if i > 0 {

@@ -30,8 +30,8 @@ type Page struct {
 	from *texts // where raw is given back
 }
 
-// Wikitext returns the page's text.
-func (p *Page) Wikitext() []byte { return appendXMLText(make([]byte, 0, len(p.raw)), p.raw) }
+// wikitext returns the page's text.
+func (p *Page) wikitext() []byte { return appendXMLText(make([]byte, 0, len(p.raw)), p.raw) }
 
 // release gives the page's text back, for another page.
 func (p *Page) release() {

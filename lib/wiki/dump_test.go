@@ -41,7 +41,7 @@ func describe(d *Dump) ([]string, error) {
 		if err != nil {
 			return all, err
 		}
-		line := fmt.Sprintf("%s %s %d %s", p.ID, p.Title, p.Namespace, p.Wikitext())
+		line := fmt.Sprintf("%s %s %d %s", p.ID, p.Title, p.Namespace, p.wikitext())
 		if p.Redirect {
 			line += " redirect"
 		}

@@ -54,7 +54,7 @@ func (ts *Templates) Add(p *Page) {
 	if !found || bytes.HasSuffix(name, []byte("/doc")) { // documentation, which no article transcludes
 		return
 	}
-	text := p.Wikitext()
+	text := p.wikitext()
 	t := &template{target: cmp.Or(p.Target, redirectTarget(text))}
 	if t.target == "" {
 		t.text = bytes.Clone(ts.parser.block(ts.stripper.strip(nil, transcluded(nil, text))))

@@ -83,7 +83,7 @@ func checkHaste(t *testing.T, xml []byte) {
 		for err == nil {
 			var p *Page
 			if p, err = d.Next(); err == nil && isTemplate(p.Namespace) {
-				found[i] = append(found[i], fmt.Sprintf("%d %s %q", p.Number, p.Title, p.Wikitext()))
+				found[i] = append(found[i], fmt.Sprintf("%d %s %q", p.Number, p.Title, p.wikitext()))
 			}
 		}
 		if err != io.EOF {
@@ -121,7 +121,7 @@ func TestHasteHoldsNoHistory(t *testing.T) {
 		}
 		last = p
 	}
-	if last == nil || last.Title != "Template:B" || string(last.Wikitext()) != "text" || len(d.xml.buf) > 2*longestSkip {
+	if last == nil || last.Title != "Template:B" || string(last.wikitext()) != "text" || len(d.xml.buf) > 2*longestSkip {
 		t.Errorf("last page %v, %d bytes held", last, len(d.xml.buf))
 	}
 }
