@@ -11,11 +11,12 @@ import (
 	"hpcbert/kernels"
 	"hpcbert/lib/ckpt"
 	"hpcbert/lib/fault"
+	"hpcbert/lib/wordpiece"
 )
 
 // FindConfig reads the model shape in the folder of a checkpoint, config.json or bert_config.json; nil if there is none.
 func FindConfig(folder string) (*Config, error) {
-	for _, name := range []string{"config.json", "bert_config.json"} {
+	for _, name := range []string{ckpt.ConfigFile, "bert_config.json"} {
 		config, err := ReadConfig(filepath.Join(folder, name))
 		if !errors.Is(err, fs.ErrNotExist) {
 			return config, err
@@ -35,6 +36,21 @@ func (c *Config) CompleteVocabulary(s *ckpt.Source) error {
 		return fmt.Errorf("%s: no %s", s.Name, name)
 	}
 	c.VocabSize = t.Shape[0]
+	return nil
+}
+
+// maxPadding is the most rows that a program adds to a vocabulary.
+const maxPadding = 64
+
+// TakeVocabulary takes the number of tokens from a vocabulary, where the shape's is that with padding.
+func (c *Config) TakeVocabulary(v *wordpiece.Vocabulary) error {
+	switch n := v.Size(); {
+	case n > c.VocabSize:
+		return fmt.Errorf("%s: %d tokens, the model has %d", v.Name, n, c.VocabSize)
+	case c.VocabSize-n >= maxPadding:
+		return fmt.Errorf("%s: %d tokens, the model has %d: it is another's vocabulary", v.Name, n, c.VocabSize)
+	}
+	c.VocabSize = v.Size()
 	return nil
 }
 

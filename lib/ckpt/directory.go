@@ -126,7 +126,7 @@ func hashPart(name string) (p part, err error) {
 
 // Ours tells whether a path is a folder that was written as a checkpoint here, or is meant to be one: Verify can judge it.
 func Ours(path string) bool {
-	for _, name := range []string{doneName, "trainer.json"} {
+	for _, name := range []string{doneName, StateFile} {
 		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
 			return true
 		}

@@ -64,7 +64,7 @@ func Open(path string) (*Source, error) {
 		return nil, fmt.Errorf("read %s: %w", s.Name, err)
 	}
 	if filepath.Base(file) == contents[0] {
-		err = s.readState(filepath.Join(filepath.Dir(file), "trainer.json"))
+		err = s.readState(filepath.Join(filepath.Dir(file), StateFile))
 	}
 	if err != nil {
 		s.Close()
@@ -74,7 +74,7 @@ func Open(path string) (*Source, error) {
 }
 
 // contents are the files that make a folder a checkpoint, the first found counts.
-var contents = []string{"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "bert_model.ckpt.index", "model.ckpt.index"}
+var contents = []string{ModelFile, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "bert_model.ckpt.index", "model.ckpt.index"}
 
 // find returns the file that a path means.
 func find(path string) (string, error) {

@@ -184,7 +184,7 @@ func (t *Tuner) prepare(ctx context.Context, examples []Example) (train.Options,
 func (t *Tuner) vocabulary(ctx context.Context) (v train.Vocabulary, err error) {
 	v = train.Vocabulary{Path: t.opt.Vocabulary, LowerCase: &t.opt.LowerCase, Make: "make the examples with the checkpoint's own vocabulary:"}
 	if v.Path == "" && t.opt.Init != "" {
-		beside := filepath.Join(ckpt.Folder(t.opt.Init), "vocab.txt")
+		beside := filepath.Join(ckpt.Folder(t.opt.Init), ckpt.VocabFile)
 		if _, err := os.Stat(beside); !errors.Is(err, fs.ErrNotExist) {
 			v.Path = beside
 		}

@@ -59,14 +59,13 @@ func (o *Tuning) find(ctx context.Context, env *cli.Env) (m *Model, err error) {
 		env.Warnf("no --init: training starts from random weights")
 	}
 	if m.Vocabulary == "" && m.Checkpoint != "" {
-		m.Vocabulary = filepath.Join(ckpt.Folder(m.Checkpoint), "vocab.txt")
+		m.Vocabulary = filepath.Join(ckpt.Folder(m.Checkpoint), ckpt.VocabFile)
 	}
 	vocab, err := readVocabulary(ctx, m.Vocabulary)
 	if err != nil {
 		return nil, err
 	}
-	const few = 0.05 // cased vocabularies have more capitals, uncased ones next to none
-	m.LowerCase = o.LowerCase || !o.Cased && vocab.Capitals() < few
+	m.LowerCase = o.LowerCase || !o.Cased && !vocab.Cased()
 	m.Tokenizer = wordpiece.New(vocab, wordpiece.Options{LowerCase: m.LowerCase})
 	return m, o.shape(m, vocab)
 }

@@ -20,16 +20,6 @@ import (
 	"hpcbert/lib/stream"
 )
 
-// The files of a checkpoint.
-const (
-	modelFile     = "model.safetensors"
-	configFile    = "config.json"
-	vocabFile     = "vocab.txt"
-	tokenizerFile = "tokenizer_config.json"
-	momentsFile   = "optimizer-00000-of-00001.safetensors"
-	stateFile     = "trainer.json"
-)
-
 // state is trainer.json: where training stands, and what must not change when it goes on.
 type state struct {
 	Step        int    `json:"step"`
@@ -67,7 +57,7 @@ func (t *Trainer) host(x kernels.Tensor) []float32 {
 
 // readState reads where the training that wrote a checkpoint stood.
 func readState(dir string) (was state, err error) {
-	name := filepath.Join(dir, stateFile)
+	name := filepath.Join(dir, ckpt.StateFile)
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return was, err
@@ -83,7 +73,7 @@ func (t *Trainer) unchanged(dir string, cfg *bert.Config) (was state, err error)
 	if was, err = readState(dir); err != nil {
 		return was, err
 	}
-	shape, err := bert.ReadConfig(filepath.Join(dir, configFile))
+	shape, err := bert.ReadConfig(filepath.Join(dir, ckpt.ConfigFile))
 	if err != nil {
 		return was, err
 	}
@@ -224,13 +214,13 @@ func StartingPoint(path string, step int, warn func(format string, a ...any)) (s
 
 // sameVocabulary refuses weights whose tokens mean something else. Folders and data without a vocabulary cannot be compared.
 func sameVocabulary(dir string, data Vocabulary) error {
-	hash, _, err := stream.SHA256(context.Background(), filepath.Join(dir, vocabFile))
+	hash, _, err := stream.SHA256(context.Background(), filepath.Join(dir, ckpt.VocabFile))
 	if errors.Is(err, os.ErrNotExist) || data.SHA256 == "" {
 		return nil
 	}
 	if err == nil && hash != data.SHA256 {
-		err = fault.WithHint(fmt.Errorf("start from %s: its %s is another vocabulary than the data's (SHA-256 %.12s, not %.12s)", dir, vocabFile, hash, data.SHA256),
-			"%s %s", data.Make, filepath.Join(dir, vocabFile))
+		err = fault.WithHint(fmt.Errorf("start from %s: its %s is another vocabulary than the data's (SHA-256 %.12s, not %.12s)", dir, ckpt.VocabFile, hash, data.SHA256),
+			"%s %s", data.Make, filepath.Join(dir, ckpt.VocabFile))
 	}
 	return err
 }

@@ -8,7 +8,7 @@ import (
 
 // moment is one of the two arenas: this rank's part of it.
 type moment struct {
-	prefix string // of the parameters' names in momentsFile
+	prefix string // of the parameters' names in the file
 	arena  kernels.Tensor
 }
 
@@ -16,7 +16,7 @@ func (t *Trainer) bothMoments() []moment {
 	return []moment{{ckpt.FirstMoment, t.optimizer.Moments1}, {ckpt.SecondMoment, t.optimizer.Moments2}}
 }
 
-// moments are the tensors of momentsFile. Where ranks have parts, reading them is a collective: the other ranks call sendMoments. So the file
+// moments are the tensors of the file beside the weights. Where ranks have parts, reading them is a collective: the other ranks call sendMoments. So the file
 // is the same whoever has what, and any number of ranks can go on from it.
 func (t *Trainer) moments() []ckpt.Entry {
 	var entries []ckpt.Entry
@@ -31,7 +31,7 @@ func (t *Trainer) moments() []ckpt.Entry {
 	return entries
 }
 
-// sendMoments gives rank 0 what it reads while it writes momentsFile.
+// sendMoments gives rank 0 what it reads while it writes them.
 func (t *Trainer) sendMoments() error {
 	if t.cuts == nil {
 		return nil

@@ -12,6 +12,7 @@ import (
 	"hpcbert/lib/comm"
 	"hpcbert/lib/fault"
 	"hpcbert/lib/stream"
+	"hpcbert/lib/wordpiece"
 )
 
 // saver writes the checkpoints, on rank 0: one at a time, in a goroutine of its own while training goes on, from a copy of weights and moments.
@@ -153,30 +154,16 @@ func (t *Trainer) writeParts(d *ckpt.Draft, c content) error {
 	for _, p := range t.model.Params {
 		model = append(model, ckpt.Entry{Name: p.Name, Shape: p.Shape, Values: c.weights[p.Offset : p.Offset+p.Len]})
 	}
-	if err := ckpt.Write(d.Path(modelFile), model, map[string]string{"format": "pt"}); err != nil {
-		return err
-	}
-	if err := ckpt.Write(d.Path(momentsFile), c.moments, nil); err != nil {
-		return err
-	}
-	if err := stream.WriteFile(d.Path(configFile), t.model.Config.JSON()); err != nil {
-		return err
-	}
+	parts := ckpt.Content{Model: model, Moments: c.moments, Config: t.model.Config.JSON(), State: c.state}
 	data := t.task.Vocabulary()
 	if data.Path != "" {
-		vocab, err := os.ReadFile(data.Path)
-		if err != nil {
-			return err
-		}
-		if err := stream.WriteFile(d.Path(vocabFile), vocab); err != nil {
+		var err error
+		if parts.Vocabulary, err = os.ReadFile(data.Path); err != nil {
 			return err
 		}
 	}
-	if data.LowerCase != nil { // Hugging Face's tokenizer lower-cases where nobody says otherwise
-		text := fmt.Appendf(nil, "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": %t}\n", *data.LowerCase)
-		if err := stream.WriteFile(d.Path(tokenizerFile), text); err != nil {
-			return err
-		}
+	if data.LowerCase != nil {
+		parts.Tokenizer = wordpiece.TokenizerConfig(*data.LowerCase)
 	}
-	return stream.WriteFile(d.Path(stateFile), c.state)
+	return d.Write(parts)
 }

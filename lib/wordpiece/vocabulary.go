@@ -125,6 +125,14 @@ func (v *Vocabulary) Capitals() float64 {
 	return float64(n) / float64(len(v.Tokens))
 }
 
+// Cased tells whether the vocabulary is of text that was not put in lower case.
+func (v *Vocabulary) Cased() bool { return v.Capitals() >= 0.05 }
+
+// TokenizerConfig is Hugging Face's tokenizer_config.json. Its tokenizer puts text in lower case where nobody says otherwise.
+func TokenizerConfig(lowerCase bool) []byte {
+	return fmt.Appendf(nil, "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": %t}\n", lowerCase)
+}
+
 // Decode joins pieces to text as Hugging Face does: blanks between words, none before punctuation and in English contractions. What
 // tokenizing dropped, such as capitals, accents and the original white space, does not come back.
 func (v *Vocabulary) Decode(ids []int32) (string, error) {

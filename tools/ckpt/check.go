@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"hpcbert/lib/bert"
@@ -93,7 +91,7 @@ func (o *options) check(ctx context.Context, env *cli.Env, path string) (int, er
 	if err := s.CheckSums(); err != nil {
 		return 0, err
 	}
-	if err := allFinite(ctx, s); err != nil {
+	if err := s.CheckFinite(ctx); err != nil {
 		return 0, err
 	}
 	n := len(s.Tensors())
@@ -105,7 +103,7 @@ func (o *options) check(ctx context.Context, env *cli.Env, path string) (int, er
 	default:
 		defer moments.Close()
 		n += len(moments.Tensors())
-		if err := errors.Join(allFinite(ctx, moments), sameShapes(moments, s)); err != nil {
+		if err := errors.Join(moments.CheckFinite(ctx), s.CheckMoments(moments)); err != nil {
 			return n, err
 		}
 	}
@@ -114,41 +112,6 @@ func (o *options) check(ctx context.Context, env *cli.Env, path string) (int, er
 	}
 	env.Infof("%s: whole, %d tensors", describe(s), n)
 	return n, nil
-}
-
-func allFinite(ctx context.Context, s *ckpt.Source) error {
-	var values []float32
-	for _, t := range s.Tensors() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if !t.Floating() {
-			continue
-		}
-		values = slices.Grow(values[:0], t.Len())[:t.Len()]
-		if err := s.ReadFloat32(t.Name, values); err != nil {
-			return err
-		}
-		if err := t.CheckFinite(values); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sameShapes compares moments with their parameters.
-func sameShapes(moments, s *ckpt.Source) error {
-	for _, m := range moments.Tensors() {
-		name := strings.TrimPrefix(strings.TrimPrefix(m.Name, ckpt.FirstMoment), ckpt.SecondMoment)
-		t := s.Tensor(name)
-		if t == nil {
-			return fmt.Errorf("%s: tensor %q belongs to no parameter", moments.Name, m.Stored)
-		}
-		if shape(t.Shape) != shape(m.Shape) {
-			return fmt.Errorf("%s: tensor %q has the shape %v, its parameter %v", moments.Name, m.Stored, m.Shape, t.Shape)
-		}
-	}
-	return nil
 }
 
 // compareShape compares the tensors with the model shape, where there is one.

@@ -2,20 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"hpcbert/lib/bert"
 	"hpcbert/lib/ckpt"
 	"hpcbert/lib/cli"
 	"hpcbert/lib/fault"
-	"hpcbert/lib/stream"
 	"hpcbert/lib/wordpiece"
 )
 
@@ -56,7 +53,7 @@ func (o *options) convert(ctx context.Context, env *cli.Env, paths []string) err
 	if c.moments != nil {
 		with = fmt.Sprintf("with moments of step %d", c.weights.State.Step)
 	}
-	env.Summaryf("%d tensors to %s, %s", len(entries(ctx, c.weights)), o.Output, with)
+	env.Summaryf("%d tensors to %s, %s", len(c.weights.Entries(ctx)), o.Output, with)
 	return nil
 }
 
@@ -83,24 +80,8 @@ func (o *options) checkOutput(path string) error {
 	case !o.Force:
 		return fault.WithHint(fault.Usagef("option -o: %s is not empty", o.Output), "--force replaces it")
 	}
-	return onlyCheckpoint(o.Output)
-}
-
-// onlyCheckpoint refuses a folder with anything that is in no checkpoint.
-func onlyCheckpoint(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		known := false
-		for _, pattern := range []string{"model*.safetensors", "optimizer-*.safetensors", "config.json", "tokenizer*.json", "trainer.json", "vocab.txt", "DONE"} {
-			match, _ := filepath.Match(pattern, e.Name())
-			known = known || match && !e.IsDir()
-		}
-		if !known {
-			return fault.Usagef("option -o: %s holds %s, which is no part of a checkpoint: it is not replaced", dir, e.Name())
-		}
+	if err := ckpt.CheckReplaceable(o.Output); err != nil {
+		return fault.Usagef("option -o: %w", err)
 	}
 	return nil
 }
@@ -117,7 +98,7 @@ func (c *conversion) open(o *options) (err error) {
 	if c.weights, err = ckpt.Open(c.path); err != nil {
 		return err
 	}
-	if err := c.checkTied(); err != nil {
+	if err := c.weights.DropCopies(); err != nil {
 		return err
 	}
 	folder := ckpt.Folder(c.path)
@@ -137,7 +118,7 @@ func (c *conversion) open(o *options) (err error) {
 	if err != nil {
 		return err
 	}
-	masters, err := c.weights.UseMasters() // after checkTied: copies have none
+	masters, err := c.weights.UseMasters()
 	if masters {
 		c.env.Infof("%s: the float32 masters take the place of the weights", c.weights.Name)
 	}
@@ -146,7 +127,7 @@ func (c *conversion) open(o *options) (err error) {
 
 func (c *conversion) readVocabulary(name, folder string) error {
 	if name == "" {
-		if name = filepath.Join(folder, "vocab.txt"); !exists(name) {
+		if name = filepath.Join(folder, ckpt.VocabFile); !exists(name) {
 			c.env.Warnf("no vocabulary: give --vocab FILE for a folder that tokenizers open")
 			return nil
 		}
@@ -164,22 +145,14 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// padding is the most rows that a program adds to a vocabulary.
-const padding = 64
-
 // fit makes tensors, shape and vocabulary agree.
 func (c *conversion) fit() error {
 	if err := c.config.CompleteVocabulary(c.weights); err != nil {
 		return err
 	}
 	if c.vocab != nil {
-		switch n := c.vocab.Size(); {
-		case n > c.config.VocabSize:
-			return fmt.Errorf("%s: %d tokens, the model has %d", c.vocab.Name, n, c.config.VocabSize)
-		case c.config.VocabSize-n < padding:
-			c.config.VocabSize = n
-		default:
-			return fmt.Errorf("%s: %d tokens, the model has %d: it is another's vocabulary", c.vocab.Name, n, c.config.VocabSize)
+		if err := c.config.TakeVocabulary(c.vocab); err != nil {
+			return err
 		}
 	}
 	loaded, err := c.config.Cover(c.config.Params(), c.weights)
@@ -194,107 +167,23 @@ func (c *conversion) fit() error {
 	}
 	if c.moments != nil {
 		c.moments.DropRows(c.config.VocabSize)
-		return sameShapes(c.moments, c.weights)
-	}
-	return nil
-}
-
-// checkTied refuses a decoder that is not the word embeddings: BERT has none of its own, and only one of the two is written.
-func (c *conversion) checkTied() error {
-	for copied, of := range map[string]string{"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.bias": "cls.predictions.bias"} {
-		if c.weights.Tensor(copied) == nil || c.weights.Tensor(of) == nil {
-			continue
-		}
-		a, err := c.weights.Float32(copied)
-		if err != nil {
-			return err
-		}
-		b, err := c.weights.Float32(of)
-		if err != nil {
-			return err
-		}
-		if !slices.Equal(a, b) {
-			return fmt.Errorf("%s: %s differs from %s, which BERT's decoder is", c.weights.Name, copied, of)
-		}
+		return c.weights.CheckMoments(c.moments)
 	}
 	return nil
 }
 
 func (c *conversion) write(ctx context.Context, d *ckpt.Draft) error {
-	if err := ckpt.Write(d.Path("model.safetensors"), entries(ctx, c.weights), map[string]string{"format": "pt"}); err != nil {
-		return err
-	}
+	c.config.Describe(c.weights)
+	parts := ckpt.Content{Model: c.weights.Entries(ctx), Config: c.config.JSON(), Vocabulary: c.lines}
 	if c.moments != nil {
-		if err := ckpt.Write(d.Path("optimizer-00000-of-00001.safetensors"), entries(ctx, c.moments), nil); err != nil {
-			return err
+		parts.Moments = c.moments.Entries(ctx)
+	}
+	if c.vocab != nil {
+		var err error
+		parts.Tokenizer, err = os.ReadFile(filepath.Join(ckpt.Folder(c.path), ckpt.TokenizerFile))
+		if err != nil { // the source has none
+			parts.Tokenizer = wordpiece.TokenizerConfig(!c.vocab.Cased())
 		}
 	}
-	if err := stream.WriteFile(d.Path("config.json"), withHead(c.config, c.weights).JSON()); err != nil || c.vocab == nil {
-		return err
-	}
-	if err := stream.WriteFile(d.Path("vocab.txt"), c.lines); err != nil {
-		return err
-	}
-	return stream.WriteFile(d.Path("tokenizer_config.json"), c.tokenizer())
-}
-
-// entries lists what is written: all that can be read as float32, without copies. Values are read when their turn comes.
-func entries(ctx context.Context, s *ckpt.Source) []ckpt.Entry {
-	var all []ckpt.Entry
-	for _, t := range s.Tensors() {
-		if !t.Floating() || ckpt.IsCopy(t.Name) {
-			continue
-		}
-		all = append(all, ckpt.Entry{Name: t.Name, Shape: t.Shape, Read: func(values []float32) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := s.ReadFloat32(t.Name, values); err != nil {
-				return err
-			}
-			return t.CheckFinite(values)
-		}})
-	}
-	return all
-}
-
-// heads are Hugging Face's classes by the tensor that only they have.
-var heads = []struct{ tensor, class string }{
-	{"qa_outputs.weight", "BertForQuestionAnswering"},
-	{"classifier.weight", "BertForSequenceClassification"},
-	{"cls.seq_relationship.weight", "BertForPreTraining"},
-	{"cls.predictions.bias", "BertForMaskedLM"},
-}
-
-// withHead says in the shape which class the tensors are of, and of how many labels, where it does not say so.
-func withHead(config *bert.Config, s *ckpt.Source) *bert.Config {
-	config = config.Clone()
-	class := "BertModel"
-	for _, h := range slices.Backward(heads) {
-		if s.Tensor(h.tensor) != nil {
-			class = h.class
-		}
-	}
-	config.Other["architectures"] = fmt.Appendf(nil, "[%q]", class)
-	t := s.Tensor("classifier.weight")
-	if t == nil || len(t.Shape) != 2 || config.Other["id2label"] != nil {
-		return config
-	}
-	labels, ids := map[string]string{}, map[string]int{}
-	for i := range t.Shape[0] {
-		label := fmt.Sprintf("LABEL_%d", i)
-		labels[fmt.Sprint(i)], ids[label] = label, i
-	}
-	config.Other["id2label"], _ = json.Marshal(labels)
-	config.Other["label2id"], _ = json.Marshal(ids)
-	return config
-}
-
-// tokenizer is tokenizer_config.json: that of the source, else one that says whether the vocabulary is of lower case, which Hugging Face
-// takes for granted where nobody says.
-func (c *conversion) tokenizer() []byte {
-	if text, err := os.ReadFile(filepath.Join(ckpt.Folder(c.path), "tokenizer_config.json")); err == nil {
-		return text
-	}
-	return fmt.Appendf(nil, "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": %t}\n", c.vocab.Capitals() < 0.05)
+	return d.Write(parts)
 }
