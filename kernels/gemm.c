@@ -377,10 +377,12 @@ static void gemm_item(void *arg, long item, int thread)
 	}
 }
 
-/* Divides the product into items: the division that keeps the threads equally busy at the least packing. Costs are in multiply-adds. */
+/* Divides the product into items: the division that keeps the threads equally busy at the least packing. Costs are in multiply-adds. Threads
+ * are never equally fast, and at the end the faster ones wait for part of an item: where rows are few, that decides. */
 static long gemm_divide(struct gemm_work *w)
 {
 	const int64_t pack_a = 16, load_b = 8; /* what packing a unit of A, loading one of B costs */
+	const int64_t uneven = 8;              /* the part of an item that is waited for at the end */
 	int threads = stream_threads(w->stream);
 	int64_t m = w->g->m, panels = ceil_div(w->n1 - w->n0, GEMM_COLUMNS), most = min(panels, 4 * (int64_t)threads);
 	int64_t tallest = min(GEMM_BLOCK_ROWS / GEMM_ROWS, GEMM_BLOCK / gemm_a_stride(gemm_depth(w->chunk, w->g->dtype))) * GEMM_ROWS;
@@ -391,7 +393,8 @@ static long gemm_divide(struct gemm_work *w)
 		for (int64_t split = 1; split <= most; split++) {
 			int64_t columns = ceil_div(panels, split) * GEMM_COLUMNS, height = min(rows, m);
 			int64_t column_blocks = ceil_div(w->n1 - w->n0, columns), count = ceil_div(m, rows) * column_blocks;
-			int64_t cost = ceil_div(count, threads) * (height * columns + pack_a * height + load_b * columns);
+			int64_t item = height * columns + pack_a * height + load_b * columns;
+			int64_t cost = ceil_div(count, threads) * item + (threads > 1 ? item / uneven : 0);
 			if (cost >= best || (!w->direct && rows * columns > GEMM_WAITING))
 				continue;
 			best = cost;
