@@ -195,7 +195,8 @@ func (c *Config) Clone() *Config {
 	return &d
 }
 
-// FLOPs returns the floating-point operations of a training step, three times those of the forward pass; recomputation is not counted.
+// FLOPs returns the floating-point operations of a training step, three times those of the forward pass; recomputation is not counted, and
+// the last layer counts whole, though it computes nothing for the rows that no head reads.
 // sumLengthSquared is the sum over the sequences of their squared lengths.
 func (c *Config) FLOPs(tokens int, sumLengthSquared int64, masked, sequences int) float64 {
 	h, i, v := float64(c.HiddenSize), float64(c.IntermediateSize), float64(c.VocabSize)

@@ -62,7 +62,7 @@ func (p *mlmHead) refresh(m *Model) {
 	m.s.Copy(p.decoder.bias.Slice(0, m.Config.VocabSize), p.bias)
 }
 
-// forward makes the logits of the masked rows of hidden [T, H].
+// forward makes the logits of the masked rows of hidden.
 func (p *mlmHead) forward(m *Model, hidden kernels.Tensor) {
 	s, n, h := m.s, m.run.m, m.Config.HiddenSize
 	s.GatherRows(p.x, hidden, p.rows, n, h)
@@ -80,7 +80,7 @@ func (p *mlmHead) losses(m *Model, scale float32) {
 	m.s.CrossEntropy(p.loss, p.predicted, dlogits, p.logits, p.targets, scale, m.run.m, m.Config.VocabSize, p.decoder.out)
 }
 
-// backward adds the head's part to dhidden [T, H] and to the gradients. The decoder's weight is that of the word embeddings.
+// backward adds the head's part to dhidden and to the gradients. The decoder's weight is that of the word embeddings.
 func (p *mlmHead) backward(m *Model, dhidden kernels.Tensor) {
 	s, n, h := m.s, m.run.m, m.Config.HiddenSize
 	decoder := dense{dweight: m.word.gradient, dbias: p.dbias, out: m.Config.VocabSize, in: h}

@@ -72,43 +72,71 @@ func (l *layer) refresh(s *kernels.Stream) {
 	}
 }
 
-// forward makes y from x.
+// forward makes y from x. Behind its attention the last layer goes on with the rows that are read of it.
 func (l *layer) forward(m *Model, i int) {
 	s, r, h := m.s, &m.run, m.Config.HiddenSize
 	eps := float32(m.Config.LayerNormEps)
 	l.qkv.apply(s, l.projections, l.x, r.t)
 	s.AttentionForward(l.context, l.lse, l.projections, r.cuSeqlens, r.keyLengths, r.samples, r.attentionDrop(i), r.b, r.t, m.Config.NumAttentionHeads, h)
-	l.attention.apply(s, l.z1, l.context, r.t)
-	s.DropoutResidualLayerNormForward(l.y1, l.z1, l.mean1, l.rstd1, l.z1, l.x, l.attentionNorm.gamma, l.attentionNorm.beta,
-		r.tokenSamples, r.positions, r.hiddenDrop(4*i+1), r.t, h, eps)
-	l.intermediate.applyGELU(s, l.act, l.pre, l.y1, r.t)
-	l.output.apply(s, l.z2, l.act, r.t)
+	x, rows := l.x, m.rowsOf(i)
+	if m.selects(i) {
+		x = m.scratch.lastInput
+		s.GatherRows(x, l.x, r.read, rows.n, h)
+		s.GatherRows(m.scratch.lastContext, l.context, r.read, rows.n, h)
+	}
+	l.attention.apply(s, l.z1, l.contextOf(m, i), rows.n)
+	s.DropoutResidualLayerNormForward(l.y1, l.z1, l.mean1, l.rstd1, l.z1, x, l.attentionNorm.gamma, l.attentionNorm.beta,
+		rows.samples, rows.positions, r.hiddenDrop(4*i+1), rows.n, h, eps)
+	l.intermediate.applyGELU(s, l.act, l.pre, l.y1, rows.n)
+	l.output.apply(s, l.z2, l.act, rows.n)
 	s.DropoutResidualLayerNormForward(l.y, l.z2, l.mean2, l.rstd2, l.z2, l.y1, l.outputNorm.gamma, l.outputNorm.beta,
-		r.tokenSamples, r.positions, r.hiddenDrop(4*i+2), r.t, h, eps)
+		rows.samples, rows.positions, r.hiddenDrop(4*i+2), rows.n, h, eps)
 }
 
-// feedForwardBackward turns dy [T, H], the gradient of y, into that of y1, and adds the parameters' gradients.
+// contextOf is the attention's output, of the rows that the layer goes on with.
+func (l *layer) contextOf(m *Model, i int) kernels.Tensor {
+	if m.selects(i) {
+		return m.scratch.lastContext
+	}
+	return l.context
+}
+
+// feedForwardBackward turns dy, the gradient of y, into that of y1, and adds the parameters' gradients.
 func (l *layer) feedForwardBackward(m *Model, i int, dy kernels.Tensor) {
 	s, r, w, h := m.s, &m.run, &m.scratch, m.Config.HiddenSize
+	rows := m.rowsOf(i)
 	s.DropoutResidualLayerNormBackward(w.dz, dy, l.outputNorm.dgamma, l.outputNorm.dbeta, dy, l.z2, l.mean2, l.rstd2, l.outputNorm.gamma,
-		r.tokenSamples, r.positions, r.hiddenDrop(4*i+2), r.t, h)
-	l.output.addWeight(s, w.dz, 0, l.act, r.t)
-	l.output.inputGELU(s, w.wide, l.pre, w.dz, r.t)
-	l.intermediate.addWeight(s, w.wide, 0, l.y1, r.t)
-	l.intermediate.addInput(s, dy, w.wide, r.t)
+		rows.samples, rows.positions, r.hiddenDrop(4*i+2), rows.n, h)
+	l.output.addWeight(s, w.dz, 0, l.act, rows.n)
+	l.output.inputGELU(s, w.wide, l.pre, w.dz, rows.n)
+	l.intermediate.addWeight(s, w.wide, 0, l.y1, rows.n)
+	l.intermediate.addInput(s, dy, w.wide, rows.n)
 }
 
-// attentionBackward turns dy [T, H], the gradient of y1, into that of x, and adds the parameters' gradients.
+// attentionBackward turns dy, the gradient of y1, into that of x [T, H], and adds the parameters' gradients.
 func (l *layer) attentionBackward(m *Model, i int, dy kernels.Tensor) {
 	s, r, w, h := m.s, &m.run, &m.scratch, m.Config.HiddenSize
+	rows := m.rowsOf(i)
 	s.DropoutResidualLayerNormBackward(w.dz, dy, l.attentionNorm.dgamma, l.attentionNorm.dbeta, dy, l.z1, l.mean1, l.rstd1, l.attentionNorm.gamma,
-		r.tokenSamples, r.positions, r.hiddenDrop(4*i+1), r.t, h)
-	l.attention.addWeight(s, w.dz, 0, l.context, r.t)
-	l.attention.input(s, w.dcontext, w.dz, r.t)
+		rows.samples, rows.positions, r.hiddenDrop(4*i+1), rows.n, h)
+	l.attention.addWeight(s, w.dz, 0, l.contextOf(m, i), rows.n)
+	l.attention.input(s, w.dcontext, w.dz, rows.n)
+	if m.selects(i) {
+		m.spread(w.dcontext)
+		m.spread(dy)
+	}
 	s.AttentionBackward(w.wide, w.dcontext, l.context, l.lse, l.projections, r.cuSeqlens, r.keyLengths, r.samples, r.attentionDrop(i),
 		r.b, r.t, m.Config.NumAttentionHeads, h)
 	for j, d := range []*dense{&l.query, &l.key, &l.value} {
 		d.addWeight(s, w.wide.Slice(j*h, r.t*3*h), 3*h, l.x, r.t)
 	}
 	l.qkv.addInput(s, dy, w.wide, r.t)
+}
+
+// spread puts the gradients of the rows that are read of the last layer where these are among all [T, H]; the others have none.
+func (m *Model) spread(gradient kernels.Tensor) {
+	s, r, h, some := m.s, &m.run, m.Config.HiddenSize, m.scratch.lastInput
+	s.Copy(some.Slice(0, r.readRows.n*h), gradient.Slice(0, r.readRows.n*h))
+	s.Zero(gradient.Slice(0, r.t*h))
+	s.ScatterRowsAdd(gradient, some, r.read, r.readRows.n, h)
 }

@@ -197,15 +197,23 @@ func (m *Model) link() {
 // run is the micro-batch in work: its sizes and what the kernels read of it.
 type run struct {
 	t, b, m int
+	allRows rowSet // the T
+
+	// Where the heads read few rows of the last layer, it computes no others behind its attention: the first tokens' and the masked ones',
+	// in their order. No values where they read all.
+	readRows rowSet
+	read     kernels.Tensor // [readRows.n] which of the T they are
+	first    kernels.Tensor // [B] the rows of the first tokens in the last layer's output
 
 	ids, positions, segments, tokenSamples kernels.Tensor // [T]
-	cuSeqlens                              kernels.Tensor // [B+1]; the first B are the rows of the first tokens
+	cuSeqlens                              kernels.Tensor // [B+1]
 	samples                                kernels.Tensor // [B]
 	keyLengths                             kernels.Tensor // [B], none without padding
 	lengths                                kernels.Tensor // memory of keyLengths
 	hostSamples                            []int32        // [T]
 	seen                                   []bool         // [T]
-	hostLosses                             []float32      // [max(M, B)] read back
+	hostRead                               reading
+	hostLosses                             []float32 // [max(M, B)] read back
 	hostPredicted                          []int32
 
 	hidden, attention kernels.Dropout // sites are filled in
@@ -214,7 +222,8 @@ type run struct {
 func (r *run) plan(m *Model, a *arena) {
 	a.ints(m.limits.Tokens, &r.ids, &r.positions, &r.segments, &r.tokenSamples)
 	a.ints(m.limits.Sequences+1, &r.cuSeqlens)
-	a.ints(m.limits.Sequences, &r.samples, &r.lengths)
+	a.ints(m.limits.Sequences, &r.samples, &r.lengths, &r.first)
+	a.ints(m.mostRead(), &r.read, &r.readRows.samples, &r.readRows.positions)
 }
 
 func (r *run) hiddenDrop(site int) kernels.Dropout {
@@ -236,6 +245,7 @@ type scratch struct {
 	first, pooled                        kernels.Tensor // [B, H] first tokens, and after the pooler
 	dhidden, dz, dcontext                kernels.Tensor // [T, H] free again after each layer
 	wide                                 kernels.Tensor // [T, max(I, 3H)]
+	lastInput, lastContext               kernels.Tensor // the rows that are read of the last layer: its input, what its attention makes
 	dpooled, dfirst                      kernels.Tensor // [B, H]
 }
 
@@ -244,6 +254,7 @@ func (w *scratch) plan(m *Model, a *arena) {
 	a.values(t*h, &w.embedded, &w.input)
 	a.floats(t, &w.embeddedMean, &w.embeddedRstd)
 	a.values(b*h, &w.first, &w.pooled)
+	a.values(m.mostRead()*h, &w.lastInput, &w.lastContext)
 	if m.trains() {
 		a.values(t*h, &w.dhidden, &w.dz, &w.dcontext)
 		a.values(t*max(m.Config.IntermediateSize, 3*h), &w.wide)

@@ -81,7 +81,7 @@ func (m *Model) Forward(b *Batch, o Objective) (Result, error) {
 	if err := m.needHeads("forward"); err != nil {
 		return Result{}, err
 	}
-	if err := m.begin(b, o, true); err != nil {
+	if err := m.begin(b, o, forLosses); err != nil {
 		return Result{}, err
 	}
 	m.encode()
@@ -102,21 +102,22 @@ func (m *Model) ForwardBackwardLayers(b *Batch, o Objective, done Done) (Result,
 	if err := m.needHeads("backward"); err != nil {
 		return Result{}, err
 	}
-	if err := m.begin(b, o, true); err != nil {
+	if err := m.begin(b, o, forLosses); err != nil {
 		return Result{}, err
 	}
 	m.encode()
 	if err := m.headsForward(b, o); err != nil {
 		return Result{}, err
 	}
-	dhidden := m.scratch.dhidden.Slice(0, m.run.t*m.Config.HiddenSize)
-	if err := m.encodeBackward(dhidden, m.headsBackward(dhidden, o), done); err != nil {
+	dhidden := m.scratch.dhidden.Slice(0, m.rowsOf(len(m.layers)-1).n*m.Config.HiddenSize)
+	dpooled := m.headsBackward(dhidden, o)
+	if err := m.encodeBackward(m.scratch.dhidden, dpooled, done); err != nil {
 		return Result{}, err
 	}
 	return m.result(b)
 }
 
-// headsBackward writes the gradients of the last layer's rows and returns those of the pooled vectors, none where no head has any.
+// headsBackward writes the gradients of the last layer's rows, all or those that are read, and returns those of the pooled vectors, none where no head has any.
 func (m *Model) headsBackward(dhidden kernels.Tensor, o Objective) (dpooled kernels.Tensor) {
 	if m.task != nil {
 		return m.task.backward(m, dhidden)
@@ -165,7 +166,7 @@ func (m *Model) download(x kernels.Tensor) []float32 {
 // EncodeForward is the forward pass up to the last layer's rows [T, H] and the pooled vectors [B, H], on the device, for heads outside this
 // package. Both are of the activations' type and hold until the next forward pass.
 func (m *Model) EncodeForward(b *Batch, o Objective) (hidden, pooled kernels.Tensor, err error) {
-	if err := m.begin(b, o, false); err != nil {
+	if err := m.begin(b, o, forRows); err != nil {
 		return hidden, pooled, err
 	}
 	m.encode()
@@ -218,15 +219,24 @@ func (m *Model) needHeads(pass string) error {
 
 func (m *Model) offset(name string) int { return m.Params[m.index[name]].Offset }
 
-// hidden is the last layer's output.
+// hidden is the last layer's output: all rows, or those that are read.
 func (m *Model) hidden() kernels.Tensor { return m.layers[len(m.layers)-1].y }
 
+// purpose is what a forward pass is for.
+type purpose int
+
+const (
+	forRows   purpose = iota // all rows of the last layer
+	forLogits                // what the heads read
+	forLosses                // that, with targets
+)
+
 // begin checks a batch and puts it on the device.
-func (m *Model) begin(b *Batch, o Objective, losses bool) error {
+func (m *Model) begin(b *Batch, o Objective, what purpose) error {
 	if err := b.check(m.Config, m.limits); err != nil {
 		return err
 	}
-	if losses {
+	if what == forLosses {
 		if err := m.checkTargets(b); err != nil {
 			return err
 		}
@@ -249,11 +259,11 @@ func (m *Model) begin(b *Batch, o Objective, losses bool) error {
 		r.keyLengths = r.lengths
 		m.upload(r.lengths, b.KeyLengths)
 	}
-	if losses && m.mlm != nil {
-		m.upload(m.mlm.rows, b.MaskedRows)
+	if what == forLosses && m.mlm != nil {
 		m.upload(m.mlm.targets, b.MaskedIDs)
 		m.upload(m.nsp.targets, b.NextSentence)
 	}
+	m.beginRows(b, what)
 	r.hidden = kernels.Dropout{Seed: o.Seed, Step: o.Step}
 	r.attention = r.hidden
 	if o.Dropout {
@@ -285,7 +295,7 @@ func (m *Model) encode() {
 	for i := range m.layers {
 		m.layers[i].forward(m, i)
 	}
-	s.GatherRows(w.first, m.hidden(), r.cuSeqlens, r.b, h)
+	s.GatherRows(w.first, m.hidden(), r.first, r.b, h)
 	m.pooler.apply(s, w.pooled, w.first, r.b)
 	pooled := w.pooled.Slice(0, r.b*h)
 	s.TanhForward(pooled, pooled)
@@ -312,7 +322,7 @@ func (m *Model) poolerBackward(dhidden, dpooled kernels.Tensor) {
 	s.TanhBackward(dpooled.Slice(0, r.b*h), dpooled.Slice(0, r.b*h), w.pooled.Slice(0, r.b*h))
 	m.pooler.addWeight(s, dpooled, 0, w.first, r.b)
 	m.pooler.input(s, w.dfirst, dpooled, r.b)
-	s.ScatterRowsAdd(dhidden, w.dfirst, r.cuSeqlens, r.b, h)
+	s.ScatterRowsAdd(dhidden, w.dfirst, r.first, r.b, h)
 }
 
 func (m *Model) embeddingsBackward(dhidden kernels.Tensor) {

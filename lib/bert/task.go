@@ -209,7 +209,7 @@ func (p *taskHead) upload(m *Model) {
 	kernels.Upload(m.s, to, p.narrow)
 }
 
-// backward adds the head's gradients and makes those of its input: dhidden [T, H] is written; dpooled is none for a Span.
+// backward adds the head's gradients and makes those of its input: dhidden is written; dpooled is none for a Span.
 func (p *taskHead) backward(m *Model, dhidden kernels.Tensor) (dpooled kernels.Tensor) {
 	n := p.rows(m)
 	p.addWeight(m.s, p.gradient, 0, p.input(m), n)
@@ -263,7 +263,7 @@ func (m *Model) Logits(b *Batch) ([]float32, error) {
 	if m.task == nil {
 		return nil, errors.New("logits: the model has no head of a task")
 	}
-	if err := m.begin(b, Objective{}, false); err != nil {
+	if err := m.begin(b, Objective{}, forLogits); err != nil {
 		return nil, err
 	}
 	m.encode()
