@@ -43,9 +43,9 @@ func TestKilledAtRandom(t *testing.T) {
 		sameFiles(t, filepath.Join(whole, last), filepath.Join(killed, last))
 		sameSteps(t, steps(t, whole), steps(t, killed))
 	}
-	t.Logf("%d kills in %v, %d runs got on", kills, time.Since(began), k.gotOn)
-	if k.gotOn < kills/10 {
-		t.Errorf("%d of %d runs got on", k.gotOn, kills)
+	t.Logf("%d kills in %v, %d runs got on, mpirun hung %d times", kills, time.Since(began), k.gotOn, k.hung)
+	if k.gotOn < kills/10 || k.hung > max(1, kills/10) {
+		t.Errorf("%d of %d runs got on, mpirun hung %d times", k.gotOn, kills, k.hung)
 	}
 }
 
@@ -67,6 +67,7 @@ type killer struct {
 	window time.Duration // from the start of a run
 	left   int
 	gotOn  int // runs that made a checkpoint
+	hung   int // runs whose mpirun did not end
 	random *rand.Rand
 }
 
@@ -84,7 +85,7 @@ func (k *killer) train(t *testing.T, line, out string) {
 			t.Fatal(err)
 		}
 		hit := k.left > 0 && killRank(t, cmd.Process.Pid, time.Duration(k.random.Float64()*float64(k.window)), k.random)
-		done = cmd.Wait() == nil
+		done = k.wait(t, cmd) == nil
 		if text := stderr.String(); !done && !hit || strings.Contains(text, "SHA-256") || strings.Contains(text, "damaged") {
 			t.Fatalf("with %d kills to come: %s", k.left, text)
 		}
@@ -93,6 +94,27 @@ func (k *killer) train(t *testing.T, line, out string) {
 		}
 		if now := newestStep(t, out); now > at {
 			k.gotOn, at = k.gotOn+1, now
+		}
+	}
+}
+
+// wait waits for mpirun. That of Open MPI 4.1 may, once in a while, lock itself up in PMIx_server_finalize after a rank was killed and all have
+// ended; it is killed then.
+func (k *killer) wait(t *testing.T, mpirun *exec.Cmd) error {
+	ended := make(chan error, 1)
+	go func() { ended <- mpirun.Wait() }()
+	for alone := 0; ; alone++ {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(time.Second):
+		}
+		if len(ranksNow(t, mpirun.Process.Pid)) > 0 {
+			alone = 0
+		}
+		if alone == 60 {
+			k.hung++
+			mpirun.Process.Kill()
 		}
 	}
 }
