@@ -30,7 +30,7 @@ func queenly(t *testing.T) string {
 	}
 	tokens := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	cfg := bert.DefaultConfig()
-	cfg.VocabSize, cfg.HiddenSize, cfg.NumHiddenLayers, cfg.NumAttentionHeads, cfg.IntermediateSize, cfg.MaxPositionEmbeddings = len(tokens), 4, 2, 2, 8, 64
+	cfg.VocabSize, cfg.HiddenSize, cfg.NumHiddenLayers, cfg.NumAttentionHeads, cfg.IntermediateSize, cfg.MaxPositionEmbeddings = len(tokens), 4, 2, 2, 8, 384
 	entries := []ckpt.Entry{{Name: "qa_outputs.weight", Shape: []int{2, 4}, Values: []float32{5, 0, 0, 0, 5, 0, 0, 0}}, {Name: "qa_outputs.bias", Shape: []int{2}, Values: make([]float32, 2)}}
 	for _, p := range cfg.EncoderParams() {
 		values := make([]float32, p.Len)
@@ -89,6 +89,33 @@ func TestPair(t *testing.T) {
 				t.Errorf("exit %d, %q, %s", status, stdout, stderr)
 			}
 		})
+	}
+}
+
+// The examples of the help text work, here on questions that a queen answers.
+func TestExamples(t *testing.T) {
+	init := queenly(t)
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{"article.txt": long, "questions.jsonl.gz": clitest.Gzip(`{"question": "Who won?", "context": "the queen won"}`)} {
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(init, "out"); err != nil {
+		t.Fatal(err)
+	}
+	for i, args := range clitest.Examples(t, program) {
+		status, stdout, stderr := run("", args...)
+		if file := slices.Index(args, "-o"); file >= 0 {
+			text, err := os.ReadFile(args[file+1])
+			if stdout += string(text); err != nil {
+				t.Error(err)
+			}
+		}
+		want := []string{"\tQueen\n", "\t", `"answer":"queen"`}[i]
+		if status != 0 || !strings.Contains(stdout, want) || slices.Contains(args, "--n-best") != (strings.Count(stdout, "\n") == 3) {
+			t.Errorf("%q: exit %d, %q: %s", args, status, stdout, stderr)
+		}
 	}
 }
 
@@ -159,7 +186,7 @@ func TestRefused(t *testing.T) {
 		"no batch":                {"", "--batch 0", []string{"--batch", "0"}, 2},
 		"no answers":              {"", "--n-best 0", []string{"--n-best", "0"}, 2},
 		"windows too small":       {"", "--max-seq-length 4", []string{"--max-length", "4"}, 2},
-		"windows too large":       {"", "64 positions", []string{"--max-length", "65"}, 2},
+		"windows too large":       {"", "384 positions", []string{"--max-length", "385"}, 2},
 		"no precision":            {"", "fp8", []string{"--precision", "fp8"}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -79,6 +79,22 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// The examples of the help text work.
+func TestExamples(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{"dev-v1.1.json": one, "dev-v2.0.json.gz": clitest.Gzip(two), "predictions.json": `{"x": "cat"}`, "null_odds.json": `{"x": 0.5}`} {
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, args := range clitest.Examples(t, program) {
+		status, stdout, stderr := run("", args...)
+		if want := []string{`{"exact_match": 100.0, "f1": 100.0}`, `"exact": 0.0`}[i]; status != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("%q: exit %d, %s: %s", args, status, stdout, stderr)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	data := clitest.WriteFile(t, "one.json", strings.Replace(one, `"1.1"`, `"3.7"`, 1))
 	status, stdout, stderr := run(`{"x": "The cat!", "y": ""}`, data, "-", "--force")

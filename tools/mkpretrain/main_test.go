@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -294,22 +295,14 @@ func TestExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for line := range strings.Lines(strings.TrimSpace(program.Examples)) {
-		var args []string
-		for _, arg := range strings.Fields(line)[1:] {
-			files, _ := filepath.Glob(arg)
-			if len(files) == 0 {
-				files = []string{arg}
-			}
-			args = append(args, files...)
-		}
+	for _, args := range clitest.Examples(t, program) {
 		status, stdout, stderr := mkpretrain(args...)
 		made := strings.Contains(stderr, "made 2 shards")
-		if strings.Contains(line, "--text") {
+		if slices.Contains(args, "--text") {
 			made = strings.Count(stdout, "\ntokens: [CLS] ") == 3
 		}
 		if status != 0 || !made {
-			t.Errorf("%s: exit %d: %s%s", line, status, stdout, stderr)
+			t.Errorf("%q: exit %d: %s%s", args, status, stdout, stderr)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,6 +40,23 @@ func Refused(t *testing.T, run func(stdin string, args ...string) (status int, s
 	if left, _ := os.ReadDir(dir); len(left) > 0 || stdout != "" {
 		t.Errorf("left behind: %v, output %q", left, stdout)
 	}
+}
+
+// Examples returns the arguments of the lines that a program's help shows, as a shell makes them in this folder.
+func Examples(t *testing.T, p cli.Program) (all [][]string) {
+	t.Helper()
+	for line := range strings.Lines(strings.TrimSpace(p.Examples)) {
+		args, ofProgram := strings.CutPrefix(strings.TrimSpace(line), p.Name)
+		if !ofProgram {
+			t.Fatalf("%s is no example of %s", line, p.Name)
+		}
+		out, err := exec.Command("bash", "-c", `printf '%s\0' `+args).Output()
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		all = append(all, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"))
+	}
+	return all
 }
 
 // WriteFile writes text to a file of that name in a folder of its own and returns its path.
