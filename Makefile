@@ -15,6 +15,7 @@
 #   make bench      speed of every operation and of training steps on this CPU, % of its ceilings: a table, and build/bench.csv
 #   make bench-torch  the same training data through bertrain and through PyTorch, in turns (skips without torch and transformers)
 #   make bench-infer  inference by size of batch, beside ONNX Runtime's, in turns (skips without onnxruntime, torch and transformers)
+#   make bench-finetune DATA=FOLDER MODEL=FOLDER  fine-tuning on MRPC and SST-2 beside PyTorch's, in turns (skips without torch and transformers)
 #   make bench-data DATA=FOLDER  speed of the data programs beside that of the original's, in turns: a table, and build/bench-data.tsv
 #   make install    copy programs, manual pages, configurations and job scripts below PREFIX
 #
@@ -44,7 +45,7 @@ AVX512_PACKAGES := busybox-static isolinux syslinux-common xorriso cpio
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: all build deps demo real test test-slow test-arm64 test-avx512 test-overlap test-ranks test-slurm lint bench bench-torch bench-infer bench-data install clean
+.PHONY: all build deps demo real test test-slow test-arm64 test-avx512 test-overlap test-ranks test-slurm lint bench bench-torch bench-infer bench-finetune bench-data install clean
 
 all: build
 
@@ -119,6 +120,9 @@ bench-torch: build
 bench-infer: build
 	$(GO) build -ldflags '-X hpcbert/lib/cli.Version=$(VERSION)' -o build/bench ./test/bench
 	test/bench-infer.sh "$(PYTHON)" "$(DATA)" $(BENCH)
+
+bench-finetune: build
+	test/bench-finetune.sh "$(PYTHON)" "$(DATA)" "$(MODEL)" $(BENCH)
 
 bench-data: build
 	test/bench-data.sh "$(PYTHON)" "$(DATA)"
