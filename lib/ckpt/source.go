@@ -54,7 +54,7 @@ type State struct {
 // Open opens a checkpoint: a file of safetensors, of PyTorch's (zip or older, NVIDIA's too), the index or the prefix of Google's TensorFlow
 // checkpoint, or a folder with one of these; in a folder of several of our own it is the newest whole one. Nothing that a file holds is executed.
 func Open(path string) (*Source, error) {
-	file, err := find(path)
+	file, err := Find(path)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +76,8 @@ func Open(path string) (*Source, error) {
 // contents are the files that make a folder a checkpoint, the first found counts.
 var contents = []string{ModelFile, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "bert_model.ckpt.index", "model.ckpt.index"}
 
-// find returns the file that a path means.
-func find(path string) (string, error) {
+// Find returns the file that a path means, see Open.
+func Find(path string) (string, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(path + ".index"); err == nil {
@@ -103,7 +103,7 @@ func find(path string) (string, error) {
 
 // Folder returns the folder where a checkpoint's configuration and vocabulary are: the path itself, or that of the file.
 func Folder(path string) string {
-	file, err := find(path)
+	file, err := Find(path)
 	if err != nil {
 		return path
 	}

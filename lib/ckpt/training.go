@@ -173,7 +173,7 @@ func whole(v any) int64 {
 // OpenMoments opens the moments of a checkpoint, under the names of their parameters behind FirstMoment and SecondMoment. The error is
 // fs.ErrNotExist where there are none.
 func OpenMoments(path string) (*Source, error) {
-	file, err := find(path)
+	file, err := Find(path)
 	if err != nil {
 		return nil, err
 	}

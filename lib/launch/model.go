@@ -55,6 +55,9 @@ func (o *Tuning) find(ctx context.Context, env *cli.Env) (m *Model, err error) {
 		if m.Checkpoint, err = train.StartingPoint(o.Init, 0, env.Warnf); err != nil {
 			return nil, err
 		}
+		if _, err := ckpt.Find(m.Checkpoint); err != nil {
+			return nil, err
+		}
 	} else {
 		env.Warnf("no --init: training starts from random weights")
 	}

@@ -60,6 +60,8 @@ func TestWrongUsage(t *testing.T) {
 		{"--task mrpc --data x --init y -o z --train --max-length 2", "--max-length 2", 2},
 		{"--task mrpc --data x --config " + dir + "/config.json -o z --train", "no --vocab", 2},
 		{"--task sst-2 --data " + dir + " --config " + dir + "/config.json --vocab " + dir + "/vocab.txt -o z --train", "--max-length 128: the model has 16 positions", 2},
+		{"--task sst-2 --data " + dir + " --init " + dir + "/none -o z --train", "stat " + dir + "/none: no such file", 1},
+		{"--task sst-2 --data " + dir + " --init " + dir + " -o z --train", dir + ": no checkpoint in this folder", 1},
 		{"--task sst-2 --data " + dir + "/none --config " + dir + "/config.json --vocab " + dir + "/vocab.txt --max-length 16 -o z --train", "train.tsv", 1},
 	} {
 		status, stdout, stderr := run(strings.Fields(c.args)...)
