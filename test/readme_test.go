@@ -64,3 +64,36 @@ printf '{"jobs":{"articlesmultistreamdump":{"status":"done","files":{"%s":{"size
 	needCorpora(t)
 	must(t, inFolder(t, dir, "cmp sentences/wiki.txt $WORK/expected/sentences/wiki.txt; ls hdf5-128/training_2.hdf5 hdf5-512/test_0.hdf5"))
 }
+
+// TestReadmeFineTuning runs the commands of the README's section "Fine-tuning" as they stand, on data and weights of a few words instead of those
+// that getdata fetches.
+func TestReadmeFineTuning(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tuning, _ := strings.Cut(string(text), "## Fine-tuning")
+	commands := strings.Split(tuning, "```")[1]
+	fetch, commands, _ := strings.Cut(strings.TrimSpace(commands), "\n")
+	if !strings.HasPrefix(fetch, "bin/getdata mrpc squad bert-base-uncased ") {
+		t.Fatalf("the first line is %s", fetch)
+	}
+	const questions = `{"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "the king is good", "qas": [{"id": "x", "question": "the king ?", "answers": [{"text": "good", "answer_start": 12}]}]}]}]}`
+	const pairs = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t1\t2\tthe king\tthe king\n0\t3\t4\tthe king\tgood\n"
+	dir := t.TempDir()
+	for name, text := range map[string]string{"data/squad/v1.1/train-v1.1.json": questions, "data/squad/v1.1/dev-v1.1.json": questions, "data/glue/MRPC/train.tsv": pairs, "data/glue/MRPC/dev.tsv": pairs,
+		"article.txt": "the king is good", "vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nking\nis\ngood\n?\n",
+		"config.json": `{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 384}`} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, inFolder(t, dir, "squadft -q -j 1 --config config.json --vocab vocab.txt --train --train-file data/squad/v1.1/train-v1.1.json --epochs 1 -o start; mkdir data/weights; mv start/step-* data/weights/bert-base-uncased"))
+	r := must(t, inFolder(t, dir, "set -e\n"+strings.ReplaceAll(commands, "bin/", "")))
+	if strings.Count(r.stdout, `{"exact_match": `) != 2 || !strings.Contains(r.stdout, `"acc_and_f1": `) || !strings.Contains(r.stdout, "\t") {
+		t.Errorf("%s%s", r.stdout, r.stderr)
+	}
+}

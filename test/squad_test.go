@@ -75,7 +75,7 @@ func TestSquadScriptTrains(t *testing.T) {
 		t.Errorf("exit status %d, %s: %s", r.status, r.stdout, r.stderr)
 	}
 	r = sh(t, inFolder(t, dir, strings.Replace(line, "TRAIN_FILE=q.json", "TRAIN_FILE=missing.json", 1)))
-	if r.status != 1 || !strings.Contains(r.stderr, "missing.json") {
+	if r.status != 1 || !strings.Contains(r.stderr, "missing.json") || !strings.Contains(r.stderr, "hint: getdata squad fetches") {
 		t.Errorf("exit status %d: %s", r.status, r.stderr)
 	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"hpcbert/lib/cli"
 	"hpcbert/lib/fault"
@@ -28,7 +30,7 @@ func (o *options) read(ctx context.Context, env *cli.Env, m *launch.Model) (*tas
 	t := &task{}
 	converter := squad.NewConverter(m.Tokenizer, o.windowing())
 	if o.Train {
-		data, err := squad.Read(ctx, o.TrainFile, env.Stdin)
+		data, err := readQuestions(ctx, env, o.TrainFile)
 		if err != nil {
 			return nil, err
 		}
@@ -53,9 +55,17 @@ func (o *options) read(ctx context.Context, env *cli.Env, m *launch.Model) (*tas
 	return t, nil
 }
 
+func readQuestions(ctx context.Context, env *cli.Env, name string) (*squad.Data, error) {
+	data, err := squad.Read(ctx, name, env.Stdin)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fault.WithHint(err, "getdata squad fetches the files of SQuAD 1.1 into data/squad/v1.1, getdata squad2 those of 2.0")
+	}
+	return data, err
+}
+
 // ask reads the questions to answer.
 func (o *options) ask(ctx context.Context, env *cli.Env, t *task, converter *squad.Converter) (err error) {
-	if t.data, err = squad.Read(ctx, o.PredictFile, env.Stdin); err != nil {
+	if t.data, err = readQuestions(ctx, env, o.PredictFile); err != nil {
 		return err
 	}
 	if o.Eval && !t.data.Marked() {
