@@ -11,7 +11,7 @@ import (
 
 // The files of a checkpoint of ours.
 const (
-	ModelFile     = "model.safetensors"
+	modelFile     = "model.safetensors"
 	ConfigFile    = "config.json"
 	VocabFile     = "vocab.txt"
 	TokenizerFile = "tokenizer_config.json"
@@ -31,7 +31,7 @@ type Content struct {
 
 // Write writes the files of the checkpoint.
 func (d *Draft) Write(c Content) error {
-	if err := Write(d.Path(ModelFile), c.Model, map[string]string{"format": "pt"}); err != nil {
+	if err := Write(d.Path(modelFile), c.Model, map[string]string{"format": "pt"}); err != nil {
 		return err
 	}
 	if c.Moments != nil {

@@ -74,7 +74,7 @@ func Open(path string) (*Source, error) {
 }
 
 // contents are the files that make a folder a checkpoint, the first found counts.
-var contents = []string{ModelFile, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "bert_model.ckpt.index", "model.ckpt.index"}
+var contents = []string{modelFile, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "bert_model.ckpt.index", "model.ckpt.index"}
 
 // Find returns the file that a path means, see Open.
 func Find(path string) (string, error) {

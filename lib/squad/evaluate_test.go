@@ -1,26 +1,20 @@
 package squad
 
 import (
-	"encoding/json"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
+
+	"hpcbert/lib/cli/clitest"
 )
 
 // The expected lines are the official scripts' (testdata/marks.py).
 func TestMarksOfHardPredictions(t *testing.T) {
-	text, err := os.ReadFile("testdata/marks.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var cases []struct {
 		What, Data, Predictions, Probs, Stdout string
 		Options                                []string
 	}
-	if err := json.Unmarshal(text, &cases); err != nil || len(cases) == 0 {
-		t.Fatal(len(cases), err)
-	}
+	clitest.ReadJSON(t, "testdata/marks.json", &cases)
 	for _, c := range cases {
 		p, err := ReadPredictions(t.Context(), "-", strings.NewReader(c.Predictions))
 		if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,17 +17,11 @@ func run(stdin string, args ...string) (status int, stdout, stderr string) {
 
 // The expected lines are the official scripts' (lib/squad/testdata/marks.py).
 func TestSameAsTheOfficialScripts(t *testing.T) {
-	text, err := os.ReadFile("../../lib/squad/testdata/marks.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var cases []struct {
 		What, Data, Predictions, Probs, Stdout string
 		Options                                []string
 	}
-	if err := json.Unmarshal(text, &cases); err != nil || len(cases) == 0 {
-		t.Fatal(len(cases), err)
-	}
+	clitest.ReadJSON(t, "../../lib/squad/testdata/marks.json", &cases)
 	for _, c := range cases {
 		args := append([]string{clitest.WriteFile(t, "data.json", c.Data), "-"}, c.Options...)
 		if c.Probs != "" {

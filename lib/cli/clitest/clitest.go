@@ -4,6 +4,7 @@ package clitest
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -67,6 +68,18 @@ func WriteFile(t *testing.T, name, text string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// ReadJSON reads a file that must hold something.
+func ReadJSON[T any](t *testing.T, name string, into *[]T) {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err == nil {
+		err = json.Unmarshal(text, into)
+	}
+	if err != nil || len(*into) == 0 {
+		t.Fatalf("%s: %d entries, %v", name, len(*into), err)
+	}
 }
 
 // ReadFolder returns the contents of a folder's files by name.
