@@ -158,17 +158,17 @@ func TestUnverifiedCheckpointIsPutAside(t *testing.T) {
 	}
 }
 
-// Verification changes no bit of the model.
+// Verification changes no bit of the model, also where one rank verifies the only micro-batch of another one.
 func TestVerificationChangesNothing(t *testing.T) {
 	needData(t)
 	for _, ranks := range []int{1, 2, 3} {
-		for _, micro := range []int{2, 16} {
+		for _, batch := range []struct{ global, micro int }{{16, 2}, {16, 16}, {9, 4}} {
 			plain, verified := t.TempDir(), t.TempDir()
-			mustTrain(t, ranks, plain, func(o *train.Options) { o.MicroBatch = micro })
-			mustTrain(t, ranks, verified, func(o *train.Options) { o.MicroBatch, o.VerifyEvery = micro, 1 })
+			mustTrain(t, ranks, plain, func(o *train.Options) { o.GlobalBatch, o.MicroBatch = batch.global, batch.micro })
+			mustTrain(t, ranks, verified, func(o *train.Options) { o.GlobalBatch, o.MicroBatch, o.VerifyEvery = batch.global, batch.micro, 1 })
 			for _, name := range []string{"model.safetensors", "optimizer-00000-of-00001.safetensors"} {
 				if contents(t, plain, "step-00000006", name) != contents(t, verified, "step-00000006", name) {
-					t.Errorf("%d ranks, micro-batch %d: %s differs", ranks, micro, name)
+					t.Errorf("%d ranks, %+v: %s differs", ranks, batch, name)
 				}
 			}
 		}

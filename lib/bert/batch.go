@@ -19,10 +19,14 @@ type Batch struct {
 	Classes      []int32   // [B] of a Classifier
 	Values       []float32 // [B] of a Regression
 	Starts, Ends []int32   // [B] of a Span: first and last token of the answer, counted in the sequence
+
+	// Late, where it has any, are ids in ascending order, all of IDs among them: what the tokens add to the gradients of the word embeddings goes
+	// to Model.Late and not into the arena.
+	Late []int32
 }
 
-// Limits are the most that one micro-batch holds.
-type Limits struct{ Tokens, Sequences, Masked int }
+// Limits are the most that one micro-batch holds; Late is 0 where none has Late ids.
+type Limits struct{ Tokens, Sequences, Masked, Late int }
 
 // where names the sequence that owns row t.
 func (b *Batch) where(t int) string {
@@ -60,6 +64,18 @@ func (b *Batch) check(c *Config, lim Limits) error {
 			if v < 0 || int(v) >= column.end {
 				return fmt.Errorf("batch: %s: %s %d is not below the model's %s %d", b.where(t), column.what, v, column.name, column.end)
 			}
+		}
+	}
+	return b.checkLate(c, lim)
+}
+
+func (b *Batch) checkLate(c *Config, lim Limits) error {
+	if len(b.Late) > lim.Late {
+		return fmt.Errorf("batch: %d late ids; the model was made for %d", len(b.Late), lim.Late)
+	}
+	for i, id := range b.Late {
+		if id < 0 || int(id) >= c.VocabSize || i > 0 && id <= b.Late[i-1] {
+			return fmt.Errorf("batch: late id %d of a vocabulary of %d is not in ascending order", id, c.VocabSize)
 		}
 	}
 	return nil

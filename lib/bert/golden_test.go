@@ -153,7 +153,7 @@ func TestGoldenModelGradientsAndLAMB(t *testing.T) {
 	for _, isa := range []string{"", "plain"} {
 		for name, batch := range map[string]*Batch{"padded": padded, "packed": pack(padded)} {
 			t.Run(fmt.Sprintf("isa=%q/%s", isa, name), func(t *testing.T) {
-				r := newRig(t, isa, 2, goldenConfig(), Limits{24, 3, 6}, PreTraining)
+				r := newRig(t, isa, 2, goldenConfig(), Limits{Tokens: 24, Sequences: 3, Masked: 6}, PreTraining)
 				setGoldenWeights(r.Model)
 				goldenForward(t, r, batch)
 				goldenBackward(t, r, batch)

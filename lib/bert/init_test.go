@@ -10,7 +10,7 @@ import (
 func TestInitialValuesAreOfTheReferencesDistributions(t *testing.T) {
 	c := goldenConfig()
 	c.VocabSize, c.HiddenSize, c.IntermediateSize = 500, 64, 256
-	r := newRig(t, "", 2, c, Limits{8, 1, 1}, PreTraining)
+	r := newRig(t, "", 2, c, Limits{Tokens: 8, Sequences: 1, Masked: 1}, PreTraining)
 	r.Init(7)
 	for _, p := range r.Params {
 		checkDistribution(t, p.Name, download(t, r.s, r.Weight(p.Name)), p.Init)

@@ -445,6 +445,92 @@ func TestGradientsAreFinalWhenTold(t *testing.T) {
 	}
 }
 
+// Late gradients of words are those that the arena lacks, and its stretch of the word embeddings is final when the heads are ready.
+func TestLateGradients(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		task []Head
+		mode Mode
+		late []int32
+	}{
+		{"all words", nil, PreTraining, nil},
+		{"recomputed", nil, PreTraining | CheckpointActivations, nil},
+		{"task with padding", []Head{{Classifier, 2}}, Encoder, nil},
+		{"some words, bfloat16", nil, PreTraining | BFloat16, []int32{3}},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
+			config := smallConfig(24, 3, 40, 65)
+			lim := roomy
+			lim.Late = config.VocabSize
+			r := newRig(t, "", 2, config, lim, c.mode, c.task...)
+			r.Init(4)
+			b := randomBatch(rand.New(rand.NewPCG(5, 1)), config, 9, 4)
+			goal := objective(b)
+			if c.task != nil {
+				b.MaskedRows, b.MaskedIDs, b.Classes = nil, nil, []int32{0, 1}
+				b.KeyLengths = make([]int32, len(b.Samples))
+				for i := range b.KeyLengths {
+					b.KeyLengths[i] = max(1, b.CuSeqlens[i+1]-b.CuSeqlens[i]-1)
+				}
+				goal.TaskScale = 0.25
+			}
+			_, want := gradientsOf(t, r, goal, b)
+			b.Late = slices.Compact(slices.Sorted(slices.Values(append(c.late, b.IDs...))))
+			if c.late == nil {
+				b.Late = make([]int32, config.VocabSize)
+				for i := range b.Late {
+					b.Late[i] = int32(i)
+				}
+			}
+			told := make([]float32, r.Gradients.Len())
+			var firsts []int
+			r.ZeroGradients()
+			if _, err := r.ForwardBackwardLayers(b, goal, func(first, end int) {
+				copy(told[first:end], download(t, r.s, r.Gradients.Slice(first, end)))
+				firsts = append(firsts, first)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			got := download(t, r.s, r.Gradients)
+			if !slices.Equal(told, got) || len(firsts) != 2*config.NumHiddenLayers+3 || firsts[1] != 0 {
+				t.Errorf("told from %v on: gradients changed after they were told to be final", firsts)
+			}
+			late, h := download(t, r.s, r.Late()), config.HiddenSize
+			for i, id := range b.Late {
+				for j, g := range late[i*h : (i+1)*h] {
+					told[int(id)*h+j] += g
+				}
+			}
+			r.AddLate()
+			if got = download(t, r.s, r.Gradients); !slices.Equal(told, got) {
+				t.Error("the late gradients are not added where their words are")
+			}
+			for i, g := range got {
+				if e := math.Abs(float64(g - want[i])); e > 1e-6*math.Abs(float64(want[i]))+1e-7 {
+					t.Fatalf("gradient %d is %g, in one arena %g", i, g, want[i])
+				}
+			}
+			if _, again := gradientsOf(t, r, goal, withoutLate(b)); !slices.Equal(again, want) || !r.Late().IsZero() {
+				t.Error("a batch without late words leaves some")
+			}
+			for _, late := range [][]int32{b.Late[1:], slices.Concat(b.Late, []int32{int32(config.VocabSize)}), slices.Concat([]int32{b.Late[0]}, b.Late)} {
+				bad := *b
+				if bad.Late = late; slices.Contains(b.IDs, b.Late[0]) || len(late) > len(b.Late) {
+					if _, err := r.ForwardBackward(&bad, goal); err == nil {
+						t.Errorf("late words %v of %v are accepted", late, b.IDs)
+					}
+				}
+			}
+		})
+	}
+}
+
+func withoutLate(b *Batch) *Batch {
+	plain := *b
+	plain.Late = nil
+	return &plain
+}
+
 // A head outside the package, here a copy of the NSP head worked on the host, gives the encoder the gradients that the head inside gives.
 func TestHeadsOutsideThePackage(t *testing.T) {
 	c := smallConfig(24, 3, 40, 65)

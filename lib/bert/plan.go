@@ -85,6 +85,7 @@ func (m *Model) allocate() error {
 	m.link()
 	results := max(m.limits.Masked, m.limits.Sequences)
 	m.run.hostSamples, m.run.seen = make([]int32, m.limits.Tokens), make([]bool, m.limits.Tokens)
+	m.run.hostPlace = make([]int32, m.limits.Tokens)
 	m.run.hostLosses, m.run.hostPredicted = make([]float32, results), make([]int32, results)
 	return nil
 }
@@ -216,6 +217,12 @@ type run struct {
 	hostLosses                             []float32 // [max(M, B)] read back
 	hostPredicted                          []int32
 
+	late      []int32        // ids of the batch's late words
+	lateWords kernels.Tensor // the same
+	latePlace kernels.Tensor // [T] of each token's word among them
+	lateRows  kernels.Tensor // [late, H] float32
+	hostPlace []int32        // [T]
+
 	hidden, attention kernels.Dropout // sites are filled in
 }
 
@@ -224,6 +231,11 @@ func (r *run) plan(m *Model, a *arena) {
 	a.ints(m.limits.Sequences+1, &r.cuSeqlens)
 	a.ints(m.limits.Sequences, &r.samples, &r.lengths, &r.first)
 	a.ints(m.mostRead(), &r.read, &r.readRows.samples, &r.readRows.positions)
+	if m.trains() && m.limits.Late > 0 {
+		a.ints(m.limits.Tokens, &r.latePlace)
+		a.ints(m.limits.Late, &r.lateWords)
+		a.floats(m.limits.Late*m.Config.HiddenSize, &r.lateRows)
+	}
 }
 
 func (r *run) hiddenDrop(site int) kernels.Dropout {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"hpcbert/kernels"
 	"hpcbert/lib/ckpt"
@@ -58,7 +59,7 @@ func (r *Result) Add(o Result) {
 }
 
 // Done is called when the gradients of a stretch of the arena, first to end-1, are final. Stretches come from the end of the arena to its
-// start, without gaps.
+// start, without gaps, but for the word embeddings of a batch with Late ids: those come as soon as the heads are ready.
 type Done func(first, end int)
 
 // Refresh makes the forms of the weights that the products read; call it after the weights changed.
@@ -184,6 +185,11 @@ func (m *Model) encodeBackward(dhidden, dpooled kernels.Tensor, done Done) error
 		m.poolerBackward(dhidden, dpooled)
 	}
 	end := m.finished(done, m.offset("bert.pooler.dense.weight"), m.Gradients.Len())
+	rest := 0
+	if len(m.run.late) > 0 { // the decoder's share, and that of earlier batches
+		rest = m.offset("bert.embeddings.position_embeddings.weight")
+		m.finished(done, 0, rest)
+	}
 	last := len(m.layers) - 1
 	for i := last; i >= 0; i-- {
 		if m.recomputes() && i < last { // of the last layer everything is still there
@@ -195,8 +201,23 @@ func (m *Model) encodeBackward(dhidden, dpooled kernels.Tensor, done Done) error
 		end = m.finished(done, m.offset(layerName(i)+"attention.self.query.weight"), end)
 	}
 	m.embeddingsBackward(dhidden)
-	m.finished(done, 0, end)
+	m.finished(done, rest, end)
 	return m.s.Err()
+}
+
+// Late returns what the latest backward pass kept of the gradients of the word embeddings: a row for each of the batch's Late ids, none where it has none.
+func (m *Model) Late() kernels.Tensor {
+	if len(m.run.late) == 0 {
+		return kernels.Tensor{}
+	}
+	return m.run.lateRows.Slice(0, len(m.run.late)*m.Config.HiddenSize)
+}
+
+// AddLate adds those rows to the arena.
+func (m *Model) AddLate() {
+	if n := len(m.run.late); n > 0 {
+		m.s.ScatterRowsAdd(m.word.gradient, m.Late(), m.run.lateWords, n, m.Config.HiddenSize)
+	}
 }
 
 // finished waits for the gradients first to end-1, tells of them and returns first.
@@ -264,12 +285,32 @@ func (m *Model) begin(b *Batch, o Objective, what purpose) error {
 		m.upload(m.nsp.targets, b.NextSentence)
 	}
 	m.beginRows(b, what)
+	if r.late = b.Late; len(r.late) > 0 {
+		if err := m.placeLate(b); err != nil {
+			return err
+		}
+	}
 	r.hidden = kernels.Dropout{Seed: o.Seed, Step: o.Step}
 	r.attention = r.hidden
 	if o.Dropout {
 		r.hidden.P = float32(m.Config.HiddenDropoutProb)
 		r.attention.P = float32(m.Config.AttentionProbsDropoutProb)
 	}
+	return m.s.Err()
+}
+
+// placeLate finds each token's row.
+func (m *Model) placeLate(b *Batch) error {
+	r := &m.run
+	for t, id := range b.IDs {
+		at, found := slices.BinarySearch(b.Late, id)
+		if !found {
+			return fmt.Errorf("batch: %s: id %d is not among the late ones", b.where(t), id)
+		}
+		r.hostPlace[t] = int32(at)
+	}
+	m.upload(r.latePlace, r.hostPlace[:r.t])
+	m.upload(r.lateWords, b.Late)
 	return m.s.Err()
 }
 
@@ -332,9 +373,14 @@ func (m *Model) embeddingsBackward(dhidden kernels.Tensor) {
 	}
 	s.LayerNormBackward(dhidden, m.embeddingNorm.dgamma, m.embeddingNorm.dbeta, dhidden, w.embedded, w.embeddedMean, w.embeddedRstd,
 		m.embeddingNorm.gamma, r.t, h)
-	s.EmbeddingBackward(m.word.gradient, m.position.gradient, m.segment.gradient, dhidden, r.ids, r.positions, r.segments, r.t, h)
-	if m.task != nil && !r.keyLengths.IsZero() { // the original never learns the embedding of its padding, token 0
-		s.Zero(m.word.gradient.Slice(0, h))
+	words, ids, padding := m.word.gradient, r.ids, true
+	if len(r.late) > 0 {
+		words, ids, padding = m.Late(), r.latePlace, r.late[0] == 0
+		s.Zero(words)
+	}
+	s.EmbeddingBackward(words, m.position.gradient, m.segment.gradient, dhidden, ids, r.positions, r.segments, r.t, h)
+	if m.task != nil && !r.keyLengths.IsZero() && padding { // the original never learns the embedding of its padding, token 0
+		s.Zero(words.Slice(0, h))
 	}
 }
 

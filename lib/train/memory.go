@@ -39,7 +39,7 @@ func (t *Trainer) microBatch() int {
 func (t *Trainer) plan(cfg *bert.Config, micro int, mode bert.Mode) (Plan, error) {
 	params := t.task.Params(cfg)
 	first, end := t.part(bert.ArenaLen(params))
-	plan, err := planRank(t.dev, cfg, t.task.Limits(micro), mode, params, end-first, t.snapshots(), t.heads()...)
+	plan, err := planRank(t.dev, cfg, t.limits(cfg, micro), mode, params, end-first, t.snapshots(), t.heads()...)
 	plan.Data = t.task.Bytes(t.opt.GlobalBatch, largestShare(t.opt.GlobalBatch, t.comm.Size()))
 	return plan, err
 }
@@ -64,6 +64,7 @@ func PlanFirst(dev *kernels.Device, cfg *bert.Config, lim bert.Limits, mode bert
 	if shard {
 		moments = partsOf(moments, ranks)[1]
 	}
+	lim.Late = mostLate(cfg.VocabSize, lim.Tokens, ranks)
 	return planRank(dev, cfg, lim, mode|bert.PreTraining, cfg.Params(), moments, copies)
 }
 

@@ -144,7 +144,7 @@ func (t *Trainer) metricsLine(m *measure) metricsLine {
 		line.pretrainingLine = &pretrainingLine{m.mlmLoss, m.nspLoss, float64(m.mlmCorrect) / math.Max(1, float64(m.masked)), float64(m.nspCorrect) / float64(m.sequences), m.masked}
 	}
 	line.SlowestRank, line.SlowestOverMedian = m.pulse.slowest()
-	line.WaitShare = m.pulse.waitSeconds() / m.seconds
+	line.WaitShare = (m.pulse.waitSeconds() + m.applyWait.Seconds()) / m.seconds
 	t.saver.stood = 0
 	if t.peak > 0 {
 		line.MFU = line.GFLOPs / t.peak

@@ -3,6 +3,7 @@ package train
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 	"hpcbert/lib/comm"
 )
 
-// bucketLen is the number of gradients that are reduced at once, 1 MiB: what is left when the backward pass ends is soon sent.
+// bucketLen is the most gradients that are reduced at once, 1 MiB: what is left when the backward pass ends is soon sent.
 const bucketLen = 1 << 18
 
 // Reduction says how the gradients are summed over the ranks and who updates what; it changes nothing but rounding.
@@ -40,10 +41,14 @@ func (t *Trainer) part(elements int) (first, end int) {
 	return cuts[t.comm.Rank()], cuts[t.comm.Rank()+1]
 }
 
-// whenFinal is what the backward pass calls with stretches of final gradients; nil where nobody waits for them.
-func (t *Trainer) whenFinal() bert.Done {
-	if t.comm.Size() == 1 || t.opt.Reduction.After {
+// whenFinal is what the last backward pass of an update calls with stretches of final gradients; nil where nobody waits for them. Sums of stretches
+// that are held back have the same terms in the same order.
+func (t *Trainer) whenFinal(checks bool) bert.Done {
+	switch {
+	case t.comm.Size() == 1:
 		return nil
+	case t.opt.Reduction.After || checks:
+		return t.reduction.hold
 	}
 	return t.final
 }
@@ -60,14 +65,21 @@ func (t *Trainer) final(first, end int) {
 	t.reduction.ready(first, end)
 }
 
-// reduce ends with the sums over the ranks: of all gradients, or of this rank's part. Begun tells that the last backward pass has handed the
-// gradients over.
-func (t *Trainer) reduce(begun bool) error {
-	if !begun {
+// reduce ends with the sums over the ranks: of all gradients, or of this rank's part.
+func (t *Trainer) reduce() error {
+	if t.comm.Size() == 1 {
 		t.final(0, t.model.Gradients.Len())
+		return nil
 	}
-	defer t.waited(time.Now())
-	return t.reduction.wait()
+	for _, s := range t.reduction.held {
+		t.final(s.first, s.end)
+	}
+	t.reduction.late(kernels.Host[float32](t.model.Late()))
+	begin := time.Now()
+	err := t.reduction.wait()
+	t.waited(begin)
+	t.model.AddLate()
+	return err
 }
 
 // reducer sums gradients over the ranks, bucket by bucket while the backward pass goes on.
@@ -79,9 +91,12 @@ type reducer struct {
 
 	started []comm.Handle
 	err     error
-	end     int // end of the stretch that is final but not yet handed over
-	first   int
+	told    int       // gradients that are final
+	held    []stretch // of them, not yet handed over
 }
+
+// stretch is a part of an arena, first to end-1.
+type stretch struct{ first, end int }
 
 func (t *Trainer) newReducer() *reducer {
 	return &reducer{comm: t.comm, wire: t.opt.Reduction.Wire, cuts: t.cuts, gradients: kernels.Host[float32](t.model.Gradients)}
@@ -89,37 +104,36 @@ func (t *Trainer) newReducer() *reducer {
 
 // begin starts a new update.
 func (r *reducer) begin() {
-	r.started, r.err, r.end, r.first = r.started[:0], nil, 0, 0
+	r.started, r.err, r.told, r.held = r.started[:0], nil, 0, r.held[:0]
 }
 
-// ready takes a stretch of final gradients; stretches come from the end of the arena to its start.
+// hold keeps a stretch of final gradients for later.
+func (r *reducer) hold(first, end int) { r.held = append(r.held, stretch{first, end}) }
+
+// ready takes a stretch of final gradients; stretches together are the arena. No bucket waits for the next stretch to fill it.
 func (r *reducer) ready(first, end int) {
-	if r.end == 0 {
-		r.end = end
-	} else if end != r.first {
-		r.err = fmt.Errorf("gradients %d to %d are final before those from %d on", first, end, r.first)
-	}
-	r.first = first
-	for r.end-r.first >= bucketLen || (r.first == 0 && r.end > 0) {
-		from := max(r.end-bucketLen, r.first)
-		root := 0
-		if r.cuts != nil {
-			root = sort.SearchInts(r.cuts, r.end) - 1 // the rank whose part the last of them is in
+	r.told += end - first
+	for first < end {
+		from := max(end-bucketLen, first)
+		if r.cuts == nil {
+			r.start(r.comm.AllreduceStart(r.gradients[from:end], r.wire))
+		} else {
+			root := sort.SearchInts(r.cuts, end) - 1 // the rank whose part the last of them is in
 			from = max(from, r.cuts[root])
+			r.start(r.comm.ReduceStart(r.gradients[from:end], root, r.wire))
 		}
-		r.start(from, r.end, root)
-		r.end = from
+		end = from
 	}
 }
 
-func (r *reducer) start(first, end, root int) {
-	var h comm.Handle
-	var err error
-	if bucket := r.gradients[first:end]; r.cuts == nil {
-		h, err = r.comm.AllreduceStart(bucket, r.wire)
-	} else {
-		h, err = r.comm.ReduceStart(bucket, root, r.wire)
+// late takes rows that all ranks need.
+func (r *reducer) late(rows []float32) {
+	for bucket := range slices.Chunk(rows, bucketLen) {
+		r.start(r.comm.AllreduceStart(bucket, r.wire))
 	}
+}
+
+func (r *reducer) start(h comm.Handle, err error) {
 	if err != nil {
 		r.err = err
 		return
@@ -128,6 +142,9 @@ func (r *reducer) start(first, end, root int) {
 }
 
 func (r *reducer) wait() error {
+	if r.told != len(r.gradients) && r.err == nil {
+		r.err = fmt.Errorf("%d of %d gradients are final", r.told, len(r.gradients))
+	}
 	for _, h := range r.started {
 		if err := h.Wait(); err != nil && r.err == nil {
 			r.err = err

@@ -36,8 +36,13 @@ func TestEveryGradientIsReducedOnce(t *testing.T) {
 		for i := len(cuts) - 2; i >= 0; i-- {
 			r.ready(cuts[i], cuts[i+1])
 		}
+		rows := slices.Repeat([]float32{1}, bucketLen+5)
+		r.late(rows)
 		if err := r.wait(); err != nil {
 			t.Fatal(err)
+		}
+		if i := slices.IndexFunc(rows, func(g float32) bool { return g != 2 }); i >= 0 {
+			t.Errorf("late gradient %d is %v, expected 2", i, rows[i])
 		}
 		if i := slices.IndexFunc(r.gradients, func(g float32) bool { return g != 2 }); i >= 0 {
 			t.Errorf("cuts %v: gradient %d is %v, expected 2", cuts, i, r.gradients[i])

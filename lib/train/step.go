@@ -25,7 +25,8 @@ type measure struct {
 	gradientNorm, lossScale   float64
 	seconds, dataSeconds      float64
 	pulse                     pulse
-	skipped                   bool // the gradients overflowed and nothing was updated
+	applyWait                 time.Duration // of this rank after the pulse, for parts of sharded updates
+	skipped                   bool          // the gradients overflowed and nothing was updated
 }
 
 func (m *measure) loss() float64 { return m.mlmLoss + m.nspLoss + m.taskLoss }
@@ -43,14 +44,14 @@ func (t *Trainer) update(b share) (*measure, error) {
 	t.own.bad = nowhere
 	t.reduction.begin()
 	var sums bert.Result
-	var done bert.Done
 	for i, micro := range micros {
 		if stopped, err := t.stopBefore(i); err != nil || stopped {
 			return nil, cmp.Or(err, errStopped)
 		}
 		checks := i == 0 && t.verifies(t.step+1)
-		if done = nil; i == len(micros)-1 && !checks {
-			done = t.whenFinal()
+		var done bert.Done
+		if i == len(micros)-1 {
+			done = t.whenFinal(checks)
 		}
 		comm.Doing(t.comm, "computes micro-batch %d of %d of step %d", i+1, len(micros), t.step+1)
 		begin, waited := time.Now(), t.spent.wait
@@ -66,19 +67,22 @@ func (t *Trainer) update(b share) (*measure, error) {
 		t.spent.compute += time.Since(begin) - (t.spent.wait - waited)
 		t.pace.took(time.Since(begin))
 	}
-	if err := t.reduce(done != nil); err != nil {
+	if err := t.reduce(); err != nil {
 		return nil, err
 	}
 	if err := t.gather(m, sums); err != nil {
 		return nil, err
 	}
-	return m, t.apply(m)
+	told := t.spent.wait
+	err = t.apply(m)
+	m.applyWait = t.spent.wait - told
+	return m, err
 }
 
 // micro computes a micro-batch.
 func (t *Trainer) micro(b *bert.Batch, goal bert.Objective, done bert.Done, checks bool) (bert.Result, error) {
 	if checks {
-		return t.firstVerified(b, goal)
+		return t.firstVerified(b, goal, done)
 	}
 	return t.backward(b, goal, done)
 }
@@ -120,13 +124,21 @@ func (t *Trainer) apply(m *measure) (err error) {
 		return err
 	}
 	if t.cuts != nil {
+		begin := time.Now()
 		if err := t.comm.AllGather(kernels.Host[float32](t.model.Weights), t.cuts); err != nil {
 			return err
 		}
+		t.waited(begin)
 	}
 	t.scaler.Applied()
 	t.model.Refresh()
 	return t.stream.Synchronize()
+}
+
+// sumParts sums what the ranks found in their parts of the arenas.
+func (t *Trainer) sumParts(values []float64) error {
+	defer t.waited(time.Now())
+	return t.comm.AllreduceFloat64(values)
 }
 
 // countTargets sums the targets of the global batch: the objective is a mean over all of them.
@@ -143,11 +155,18 @@ func (t *Trainer) countTargets(micros []*bert.Batch) (*measure, error) {
 	}
 	counts[4] = t.pace.mean()
 	t.spent.flops = t.model.Config.FLOPs(int(counts[2]), counts[3], int(counts[0]), int(counts[1]))
+	words := t.words(micros)
+	numbers := append(counts[:], words.counts...)
 	begin := time.Now()
-	if err := t.comm.AllreduceInt64(counts[:]); err != nil {
+	if err := t.comm.AllreduceInt64(numbers); err != nil {
 		return nil, err
 	}
 	t.waited(begin)
+	copy(counts[:], numbers)
+	copy(words.counts, numbers[len(counts):])
+	if late := words.ids(); len(late) <= t.model.Limits().Late {
+		micros[len(micros)-1].Late = late
+	}
 	t.pace.set(counts[4] / int64(t.comm.Size()))
 	m := &measure{masked: counts[0], sequences: counts[1], tokens: counts[2]}
 	m.flops = t.model.Config.FLOPs(int(m.tokens), counts[3], int(m.masked), int(m.sequences))

@@ -183,7 +183,7 @@ func (t *Trainer) allocate(cfg *bert.Config, dev *kernels.Device) (err error) {
 	if t.stream, err = dev.NewStream(); err != nil {
 		return err
 	}
-	if t.model, err = bert.New(dev, t.stream, cfg, t.task.Limits(t.microBatch()), t.mode(), t.heads()...); err != nil {
+	if t.model, err = bert.New(dev, t.stream, cfg, t.limits(cfg, t.microBatch()), t.mode(), t.heads()...); err != nil {
 		return err
 	}
 	if t.comm.Size() > 1 && kernels.Host[float32](t.model.Gradients) == nil {
@@ -203,7 +203,7 @@ func (t *Trainer) allocateUpdate() (err error) {
 	first, end := t.part(n)
 	part := optim.Part{First: first, End: end}
 	if t.opt.Reduction.Shard && t.comm.Size() > 1 {
-		t.cuts, part.Sum = partsOf(n, t.comm.Size()), t.comm.AllreduceFloat64
+		t.cuts, part.Sum = partsOf(n, t.comm.Size()), t.sumParts
 	}
 	t.reduction = t.newReducer()
 	if t.optimizer, err = optim.NewPart(t.dev, t.stream, optim.Tensors{Offsets: offsets, Decay: t.model.Decays()}, t.opt.Optimizer, part); err != nil || !t.snapshots() {

@@ -56,14 +56,17 @@ func (t *Trainer) verifies(step int) bool {
 // imprint is a number for the bits of a micro-batch's losses and gradients.
 type imprint = int64
 
-// imprintOf reads the gradients of the one micro-batch that is in the arena.
+// imprintOf reads the gradients of the one micro-batch that is in the arena, and its late ones.
 func (t *Trainer) imprintOf(r bert.Result) (imprint, error) {
 	table := crc32.MakeTable(crc32.Castagnoli) // in hardware; finds every single flipped bit
-	gradients := t.host(t.model.Gradients)
+	gradients, late := t.host(t.model.Gradients), t.host(t.model.Late())
 	if err := t.stream.Synchronize(); err != nil {
 		return 0, err
 	}
-	sum := crc32.Checksum(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(gradients))), 4*len(gradients)), table)
+	var sum uint32
+	for _, x := range [][]float32{gradients, late} {
+		sum = crc32.Update(sum, table, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x)))
+	}
 	var losses []byte
 	for _, x := range []float64{r.MLMLossSum, r.NSPLossSum, r.TaskLossSum} {
 		losses = binary.LittleEndian.AppendUint64(losses, math.Float64bits(x))
@@ -110,7 +113,7 @@ func (t *Trainer) backward(b *bert.Batch, goal bert.Objective, done bert.Done) (
 }
 
 // firstVerified is the pass over the first micro-batch of an update that is verified.
-func (t *Trainer) firstVerified(mine *bert.Batch, goal bert.Objective) (bert.Result, error) {
+func (t *Trainer) firstVerified(mine *bert.Batch, goal bert.Objective, done bert.Done) (bert.Result, error) {
 	size := t.comm.Size()
 	shift := 1 + t.verify.checks%(size-1)
 	t.verify.checks++
@@ -118,7 +121,7 @@ func (t *Trainer) firstVerified(mine *bert.Batch, goal bert.Objective) (bert.Res
 	if err != nil {
 		return bert.Result{}, err
 	}
-	r, err := t.backward(mine, goal, nil)
+	r, err := t.backward(mine, goal, done)
 	if err != nil {
 		return r, err
 	}

@@ -45,6 +45,9 @@ type group struct {
 func (g *group) meet(rank int, value any) ([]any, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.aborted {
+		return nil, ErrAborted
+	}
 	g.slots[rank] = value
 	meeting := g.meeting
 	if g.here++; g.here == len(g.slots) {
