@@ -135,7 +135,7 @@ func (w *Watched) await(n int64, what string, call func() error) error {
 	ticks := time.NewTicker(w.tick)
 	defer ticks.Stop()
 	var waited time.Duration
-	warned, deferred := false, false
+	next, warned := w.timeout, false // when it asks
 	for last := time.Now(); ; {
 		select {
 		case err := <-done:
@@ -147,15 +147,14 @@ func (w *Watched) await(n int64, what string, call func() error) error {
 		waited += min(now.Sub(last), w.tick+pause)
 		last = now
 		w.waiting(true, waited)
-		if waited < w.timeout {
-			continue
-		}
-		if deferred && waited < 2*patience*w.timeout {
+		if waited < next {
 			continue
 		}
 		late, err := w.inquire(n, what, waited)
-		if deferred = errors.Is(err, errTellsIt); deferred {
-			continue // also when that rank is gone: it has ended the job
+		next = waited + waited/8 // to ask a thousand ranks takes a second of a core
+		if errors.Is(err, errTellsIt) {
+			next = 2 * patience * w.timeout // also when that rank is gone: it has ended the job
+			continue
 		}
 		if err != nil && len(done) == 0 {
 			return err // and for the others this rank still waits: they leave the end of the job to it

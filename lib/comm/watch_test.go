@@ -131,6 +131,32 @@ func TestRankAtWorkIsNotMissing(t *testing.T) {
 	}
 }
 
+// To ask all ranks of a large job takes a while of a core: who waits on asks more and more seldom.
+func TestWaitingRanksAskSeldom(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	errs := commtest.Run(2, func(inner comm.Comm) error {
+		w, err := comm.Watch(inner, patience, func(string, ...any) {})
+		if err != nil {
+			return err
+		}
+		if w.Rank() == 0 {
+			count := w.Asked(t, 1)
+			err := w.Barrier()
+			asked = count()
+			return err
+		}
+		time.Sleep(8 * patience)
+		return w.Barrier()
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+	if asked < 2 || asked > 20 {
+		t.Errorf("asked %d times in 8 timeouts", asked)
+	}
+}
+
 func TestLostMessagesAreTheNetworks(t *testing.T) {
 	t.Parallel()
 	var heard notes
