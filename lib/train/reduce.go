@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -146,8 +147,10 @@ func (r *reducer) wait() error {
 		r.err = fmt.Errorf("%d of %d gradients are final", r.told, len(r.gradients))
 	}
 	for _, h := range r.started {
-		if err := h.Wait(); err != nil && r.err == nil {
-			r.err = err
+		err := h.Wait()
+		r.err = cmp.Or(r.err, err)
+		if missing := (*comm.Missing)(nil); errors.As(err, &missing) {
+			break // each of the others would be waited for as long
 		}
 	}
 	return r.err

@@ -53,6 +53,29 @@ func TestEveryGradientIsReducedOnce(t *testing.T) {
 	}
 }
 
+// absent is a communicator whose sums are given up, each after a while.
+type absent struct {
+	comm.Comm
+	waits int
+}
+
+func (a *absent) AllreduceStart([]float32, comm.Wire) (comm.Handle, error) { return a, nil }
+
+func (a *absent) Wait() error {
+	a.waits++
+	return &comm.Missing{Collective: "sum", Ranks: []string{"rank 1"}}
+}
+
+// A rank that is lost is waited for once, not for each bucket.
+func TestMissingRankEndsTheSums(t *testing.T) {
+	a := &absent{Comm: comm.Single("host")}
+	r := &reducer{comm: a, gradients: make([]float32, 3*bucketLen)}
+	r.ready(0, len(r.gradients))
+	if err := r.wait(); err == nil || a.waits != 1 {
+		t.Errorf("waited %d times: %v", a.waits, err)
+	}
+}
+
 func TestGapInTheGradientsIsAnError(t *testing.T) {
 	r := &reducer{comm: comm.Single("host"), gradients: make([]float32, 10)}
 	r.ready(5, 10)
