@@ -118,7 +118,8 @@ func (m *Model) ForwardBackwardLayers(b *Batch, o Objective, done Done) (Result,
 	return m.result(b)
 }
 
-// headsBackward writes the gradients of the last layer's rows, all or those that are read, and returns those of the pooled vectors, none where no head has any.
+// headsBackward writes the gradients of the last layer's rows, all or those that are read, and returns those of the pooled vectors, none where
+// no head has any.
 func (m *Model) headsBackward(dhidden kernels.Tensor, o Objective) (dpooled kernels.Tensor) {
 	if m.task != nil {
 		return m.task.backward(m, dhidden)
@@ -175,8 +176,9 @@ func (m *Model) EncodeForward(b *Batch, o Objective) (hidden, pooled kernels.Ten
 	return m.hidden().Slice(0, m.run.t*h), m.scratch.pooled.Slice(0, m.run.b*h), m.s.Err()
 }
 
-// encodeBackward adds the gradients of the latest EncodeForward, given those of its rows, dhidden [T, H], and of its pooled vectors,
-// dpooled [B, H] or none; both are of the activations' type and overwritten. Gradients of other heads must be final before: done, which may be nil, is told of them first.
+// encodeBackward adds the gradients of the encoder, given those of the last layer's rows, all or those that are read, at the start of dhidden
+// [T, H], and of the pooled vectors, dpooled [B, H] or none; both are of the activations' type and overwritten. The gradients of heads must be
+// final before: done, which may be nil, is told of them first.
 func (m *Model) encodeBackward(dhidden, dpooled kernels.Tensor, done Done) error {
 	if !m.trains() {
 		return errors.New("backward: the model was made for forward passes only")

@@ -136,12 +136,18 @@ func compareLogits(t *testing.T, got [][]float32, want [][]float64) {
 	}
 }
 
-func TestMRPCTrajectory(t *testing.T) {
-	data, minilm := goldens(t)
+// trajectories returns the folders of the data, the model and its trajectories, which take minutes to follow.
+func trajectories(t *testing.T) (data, minilm, golden string) {
+	t.Helper()
+	data, minilm = goldens(t)
 	if os.Getenv("HPCBERT_SLOW") == "" {
 		t.Skip("skipped: HPCBERT_SLOW is not set")
 	}
-	golden := filepath.Join(data, "checkpoints/minilm_l6")
+	return data, minilm, filepath.Join(data, "checkpoints/minilm_l6")
+}
+
+func TestMRPCTrajectory(t *testing.T) {
+	data, minilm, golden := trajectories(t)
 	var want struct {
 		Loss   []float64   `json:"step_loss"`
 		Norm   []float64   `json:"step_gradient_norm_before_clip"`
@@ -179,11 +185,7 @@ func TestMRPCTrajectory(t *testing.T) {
 }
 
 func TestSQuADTrajectory(t *testing.T) {
-	data, minilm := goldens(t)
-	if os.Getenv("HPCBERT_SLOW") == "" {
-		t.Skip("skipped: HPCBERT_SLOW is not set")
-	}
-	golden := filepath.Join(data, "checkpoints/minilm_l6")
+	data, minilm, golden := trajectories(t)
 	var want struct {
 		Loss []float64 `json:"step_loss"`
 		Norm []float64 `json:"step_gradient_norm_before_clip"`
