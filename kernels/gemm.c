@@ -29,6 +29,12 @@ struct gemm_work {
 	int64_t chunk;                     /* elements of K in a chunk */
 	int64_t block_rows, block_columns; /* of an item, multiples of a tile */
 	int64_t column_blocks;
+	struct gemm_held *held; /* of each thread */
+};
+
+/* The part of A that a thread has packed last: its items are neighbours, and most of them need the same. */
+struct gemm_held {
+	_Alignas(CACHE_LINE) int64_t m0, k0; /* its first row and column; m0 < 0: none */
 };
 
 /* A block of A with a chunk of B: rows m0..m1-1 and columns n0..n1-1 of D, k0..k1-1 of K. */
@@ -337,18 +343,22 @@ static void gemm_pack_chunk(const struct gemm_work *w, const struct gemm_block *
 	const struct hpcbert_gemm *g = w->g;
 	int64_t row = g->a_transposed ? k->k0 : k->m0, column = g->a_transposed ? k->m0 : k->k0;
 	gemm_pack_a(k->a, k->stride, gemm_part(gemm_source(g->a, g->lda, g->dtype), row, column), g->a_transposed, k->m1 - k->m0, k->k1 - k->k0);
-	if (g->a_sums && k->n0 == 0)
-		gemm_add_row_sums(g->a_sums + k->m0, k->a, k->stride, k->m1 - k->m0, k->depth, gemm_pairs(g->dtype));
 }
 
 /* The part of an item that lies in the chunks of A held. */
-static void gemm_chunks(const struct gemm_work *w, struct gemm_block *k)
+static void gemm_chunks(const struct gemm_work *w, struct gemm_block *k, struct gemm_held *held)
 {
+	const struct hpcbert_gemm *g = w->g;
 	int64_t chunks = ceil_div(k->held1 - k->held0, w->chunk);
+	int pack = held->m0 != k->m0 || held->k0 != k->held0;
 	for (int64_t i = 0; i < chunks; i++) {
 		gemm_chunk(w, k, i);
-		gemm_pack_chunk(w, k);
+		if (pack)
+			gemm_pack_chunk(w, k);
+		if (g->a_sums && k->n0 == 0)
+			gemm_add_row_sums(g->a_sums + k->m0, k->a, k->stride, k->m1 - k->m0, k->depth, gemm_pairs(g->dtype));
 	}
+	*held = (struct gemm_held){k->m0, k->held0};
 	for (int64_t n = k->n0; n < k->n1; n += GEMM_COLUMNS)
 		for (int64_t i = 0; i < chunks; i++) {
 			gemm_chunk(w, k, i);
@@ -358,6 +368,12 @@ static void gemm_chunks(const struct gemm_work *w, struct gemm_block *k)
 				begin = v.end;
 			}
 		}
+}
+
+/* How many columns of A a thread holds of a block of m rows: whole chunks, one at least. */
+static int64_t gemm_held_at_once(const struct gemm_work *w, int64_t m)
+{
+	return max(GEMM_BLOCK / (gemm_tiles_of(m) * gemm_a_stride(gemm_depth(w->chunk, w->g->dtype))), 1) * w->chunk;
 }
 
 static void gemm_item(void *arg, long item, int thread)
@@ -370,10 +386,10 @@ static void gemm_item(void *arg, long item, int thread)
 	k.held = thread_scratch(w->stream, thread);
 	k.partial = k.held + GEMM_BLOCK;
 	k.waiting = k.partial + GEMM_BLOCK_ROWS * GEMM_COLUMNS;
-	int64_t chunks = max(GEMM_BLOCK / (k.tiles * gemm_a_stride(gemm_depth(w->chunk, w->g->dtype))), 1);
+	int64_t held = gemm_held_at_once(w, k.m1 - k.m0);
 	for (k.held0 = w->k0; k.held0 < w->k1; k.held0 = k.held1) {
-		k.held1 = min(k.held0 + chunks * w->chunk, w->k1);
-		gemm_chunks(w, &k);
+		k.held1 = min(k.held0 + held, w->k1);
+		gemm_chunks(w, &k, &w->held[thread]);
 	}
 }
 
@@ -381,20 +397,22 @@ static void gemm_item(void *arg, long item, int thread)
  * are never equally fast, and at the end the faster ones wait for part of an item: where rows are few, that decides. */
 static long gemm_divide(struct gemm_work *w)
 {
-	const int64_t pack_a = 16, load_b = 8; /* what packing a unit of A, loading one of B costs */
-	const int64_t uneven = 8;              /* the part of an item that is waited for at the end */
+	const int64_t pack_a = 16, load_b = 8, start = 16; /* what packing a unit of A, loading one of B, beginning an item costs */
+	const int64_t uneven = 4;                          /* the part of an item that is waited for at the end */
 	int threads = stream_threads(w->stream);
-	int64_t m = w->g->m, panels = ceil_div(w->n1 - w->n0, GEMM_COLUMNS), most = min(panels, 4 * (int64_t)threads);
-	int64_t tallest = min(GEMM_BLOCK_ROWS / GEMM_ROWS, GEMM_BLOCK / gemm_a_stride(gemm_depth(w->chunk, w->g->dtype))) * GEMM_ROWS;
+	int64_t m = w->g->m, panels = ceil_div(w->n1 - w->n0, GEMM_COLUMNS);
+	int64_t tallest = min(GEMM_BLOCK_ROWS / GEMM_ROWS, GEMM_BLOCK / gemm_a_stride(gemm_depth(w->chunk, w->g->dtype)));
+	tallest = min(tallest, gemm_tiles_of(m)) * GEMM_ROWS;
 	int64_t best = INT64_MAX, items = 0;
-	if (!w->direct)
-		most = min(panels, most + ceil_div(tallest * panels * GEMM_COLUMNS, GEMM_WAITING));
-	for (int64_t rows = tallest; rows >= tallest / 2; rows -= GEMM_ROWS)
-		for (int64_t split = 1; split <= most; split++) {
-			int64_t columns = ceil_div(panels, split) * GEMM_COLUMNS, height = min(rows, m);
-			int64_t column_blocks = ceil_div(w->n1 - w->n0, columns), count = ceil_div(m, rows) * column_blocks;
-			int64_t item = height * columns + pack_a * height + load_b * columns;
-			int64_t cost = ceil_div(count, threads) * item + (threads > 1 ? item / uneven : 0);
+	for (int64_t rows = tallest; rows >= tallest / 2; rows -= GEMM_ROWS) {
+		int64_t height = min(rows, m), row_blocks = ceil_div(m, rows);
+		int once = gemm_held_at_once(w, height) >= w->k1 - w->k0; /* A is packed once for a row of items */
+		for (int64_t split = 1; split <= panels; split += 1 + split / (4 * threads)) {
+			int64_t columns = ceil_div(panels, split) * GEMM_COLUMNS;
+			int64_t column_blocks = ceil_div(w->n1 - w->n0, columns), count = row_blocks * column_blocks;
+			int64_t each = ceil_div(count, threads), packings = once ? ceil_div(each, column_blocks) : each;
+			int64_t item = height * columns + load_b * columns + start;
+			int64_t cost = each * item + packings * pack_a * height + (threads > 1 ? item / uneven : 0);
 			if (cost >= best || (!w->direct && rows * columns > GEMM_WAITING))
 				continue;
 			best = cost;
@@ -403,12 +421,18 @@ static long gemm_divide(struct gemm_work *w)
 			w->block_columns = columns;
 			w->column_blocks = column_blocks;
 		}
+	}
 	return (long)items;
 }
 
 static void gemm_run(struct gemm_work *w)
 {
+	struct gemm_held held[stream_threads(w->stream)];
+	for (int i = 0; i < stream_threads(w->stream); i++)
+		held[i].m0 = -1;
+	w->held = held;
 	parallel_for(w->stream, gemm_divide(w), gemm_item, w);
+	w->held = NULL;
 }
 
 /* The product with B packed in advance. */
