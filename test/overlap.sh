@@ -9,16 +9,19 @@
 #
 # Both are measured in turns, in rounds, and their updates taken together: what slows the machine for a while slows both.
 #
+# Each rank keeps to a core of its own, as on a node of one core: a core of the other node would not be there to move to.
+#
 # Needs root, ip and tc; says so otherwise. The programs are those of ../bin.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 skip() { echo "overlap: skipped: $*"; exit 0; }
 [ "$(id -u)" = 0 ] || skip "network namespaces need root"
-for needed in ip tc unshare mpirun; do
+for needed in ip tc unshare taskset mpirun; do
 	command -v "$needed" >/dev/null || skip "no $needed on this machine"
 done
 
+[ "$(nproc)" -ge 2 ] || skip "two nodes need two cores"
 work=$(mktemp -d)
 left=hpcbert$$l right=hpcbert$$r
 trap 'ip netns del "$left" 2>/dev/null || :; ip netns del "$right" 2>/dev/null || :; rm -rf "$work"' EXIT
@@ -54,7 +57,11 @@ cat >"$work/agent" <<END
 shift
 exec ip netns exec $right unshare --uts sh -c 'hostname overlap2 && eval "\$1"' - "\$*"
 END
-chmod +x "$work/agent"
+cat >"$work/on-its-core" <<'END'
+#!/bin/sh
+exec taskset -c "$OMPI_COMM_WORLD_RANK" "$@"
+END
+chmod +x "$work/agent" "$work/on-its-core"
 
 export PATH=$PWD/bin:$PATH OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,tcp
 export OMPI_MCA_btl_tcp_if_include=10.213.77.0/30 OMPI_MCA_oob_tcp_if_include=10.213.77.0/30 OMPI_MCA_plm=rsh OMPI_MCA_plm_rsh_agent=$work/agent
@@ -69,7 +76,7 @@ train() {
 	shift
 	# shellcheck disable=SC2016 # the inner shell expands them
 	ip netns exec "$left" unshare --uts sh -c 'hostname overlap1 && exec "$@"' - \
-		mpirun --host 10.213.77.1,10.213.77.2 -np 2 --bind-to none -x PATH bertrain -q -j 1 --config "$work/model.json" --data "$work/hdf5" -o "$work/$name" \
+		mpirun --host 10.213.77.1,10.213.77.2 -np 2 --bind-to none -x PATH "$work/on-its-core" bertrain -q -j 1 --config "$work/model.json" --data "$work/hdf5" -o "$work/$name" \
 		--global-batch 48 --micro-batch 24 --steps 7 --skip-checkpoint "$@" 2>"$work/told" || { cat "$work/told" >&2; exit 1; }
 	python3 - "$work/$name/metrics.jsonl" >>"$work/$name.updates" <<-'END'
 		import json, sys
